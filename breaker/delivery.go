@@ -1,0 +1,220 @@
+package breaker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+)
+
+const maxQueue = 1024
+
+// subscription is one listener, also where a group shares it among its breakers.
+type subscription struct {
+	listener  Listener
+	onCall    CallListener // the same, if it is one
+	cancelled atomic.Bool
+}
+
+func newSubscription(l Listener) *subscription {
+	onCall, _ := l.(CallListener)
+	return &subscription{listener: l, onCall: onCall}
+}
+
+// callListeners are those of the subscriptions that are called on the call itself, nil where there are none.
+type callListeners []*subscription
+
+func callListenersOf(all []*subscription) *callListeners {
+	var some callListeners
+	for _, s := range all {
+		if s.onCall != nil {
+			some = append(some, s)
+		}
+	}
+	if some == nil {
+		return nil
+	}
+	return &some
+}
+
+func (some *callListeners) transition(ctx context.Context, e *Event) {
+	if some == nil || e == nil {
+		return
+	}
+	for _, s := range *some {
+		s.guard(func() { s.onCall.OnCallTransition(ctx, *e) })
+	}
+}
+
+func (some *callListeners) blocked(ctx context.Context, rejection *OpenError) {
+	for _, s := range *some {
+		s.guard(func() { s.onCall.OnBlocked(ctx, rejection) })
+	}
+}
+
+// guard runs f unless the subscription has ended, and keeps its panic from going further.
+func (s *subscription) guard(f func()) {
+	if s.cancelled.Load() {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			s.complain(r)
+		}
+	}()
+	f()
+}
+
+// delivery takes events to the listeners, on a goroutine that lives only while there are any. It is guarded by the
+// breaker's lock; only the listeners are called outside it.
+type delivery struct {
+	subscribed []*subscription // replaced, never changed, for events hold on to it
+	queue      []message
+	begun      bool   // the goroutine is there
+	queued     uint64 // events so far
+	handled    uint64 // of those, the ones delivered or dropped
+	dropped    uint64
+	waiters    []waiter
+}
+
+type message struct {
+	event Event
+	to    []*subscription
+}
+
+type waiter struct {
+	until uint64
+	done  chan struct{}
+}
+
+// tell queues an event for those who listen now. The caller holds the lock, which makes the order.
+func (b *Breaker) tell(e Event) {
+	if len(b.subscribed) == 0 {
+		return
+	}
+	if len(b.queue) >= maxQueue {
+		b.queue[0] = message{}
+		b.queue = b.queue[1:]
+		b.dropped++
+		b.handled++
+	}
+	b.queue = append(b.queue, message{e, b.subscribed})
+	b.queued++
+	if !b.begun {
+		b.begun = true
+		go b.deliver(message{}, 0)
+	}
+}
+
+// deliver calls the listeners of m from next on, and then those of all that is queued. A listener that ends the
+// goroutine (runtime.Goexit) only makes another one go on behind it.
+func (b *Breaker) deliver(m message, next int) {
+	finished := false
+	defer func() {
+		if !finished {
+			go b.deliver(m, next)
+		}
+	}()
+	for {
+		for next < len(m.to) {
+			s := m.to[next]
+			next++
+			s.call(m.event)
+		}
+		var more bool
+		if m, more = b.following(m); !more {
+			finished = true
+			return
+		}
+		next = 0
+	}
+}
+
+// following ends a message (the zero one counts for none) and takes the next.
+func (b *Breaker) following(m message) (message, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.to != nil {
+		b.handled++
+	}
+	kept := b.waiters[:0]
+	for _, w := range b.waiters {
+		if b.handled < w.until {
+			kept = append(kept, w)
+			continue
+		}
+		close(w.done)
+	}
+	b.waiters = kept
+	if len(b.queue) == 0 {
+		b.begun, b.queue, b.waiters = false, nil, nil
+		return message{}, false
+	}
+	m = b.queue[0]
+	b.queue[0] = message{}
+	b.queue = b.queue[1:]
+	return m, true
+}
+
+func (s *subscription) call(e Event) {
+	s.guard(func() {
+		if e.Shadow || e.From == e.To {
+			if l, ok := s.listener.(NoticeListener); ok {
+				l.OnNotice(e)
+			}
+			return
+		}
+		s.listener.OnTransition(e)
+	})
+}
+
+// complain logs a panic by its type alone: its text may hold anything. A logger that panics in turn is left be.
+func (s *subscription) complain(panicked any) {
+	defer func() { _ = recover() }()
+	slog.Default().Error("circuit breaker listener panicked",
+		"listener", fmt.Sprintf("%T", s.listener), "panic_type", fmt.Sprintf("%T", panicked))
+}
+
+// delivered gives a channel that closes when every event so far has been handled, or nil if that is so.
+func (b *Breaker) delivered() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.handled == b.queued {
+		return nil
+	}
+	w := waiter{b.queued, make(chan struct{})}
+	b.waiters = append(b.waiters, w)
+	return w.done
+}
+
+func (b *Breaker) subscribe(s *subscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.setSubscribed(with(b.subscribed, s))
+}
+
+func (b *Breaker) unsubscribe(s *subscription) {
+	s.cancelled.Store(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.setSubscribed(without(b.subscribed, s))
+}
+
+func (b *Breaker) setSubscribed(all []*subscription) {
+	b.subscribed = all
+	b.onCall.Store(callListenersOf(all))
+}
+
+func with(all []*subscription, s *subscription) []*subscription {
+	return append(all[:len(all):len(all)], s)
+}
+
+func without(all []*subscription, s *subscription) []*subscription {
+	var kept []*subscription
+	for _, other := range all {
+		if other != s {
+			kept = append(kept, other)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,99 @@
+package breaker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// ErrOpen is what every rejection is: errors.Is(err, breaker.ErrOpen) tells that the breaker, and not the dependency,
+// refused the call. errors.As with an [*OpenError] tells more.
+var ErrOpen = errors.New("circuit breaker is open")
+
+var (
+	errNilContext  = errors.New("breaker: the context is nil: pass the caller's, or context.Background()")
+	errNilFunction = errors.New("breaker: the function to call is nil")
+)
+
+// OpenError is a rejection: the call was not made. One immutable value serves a whole open (or half-open) period, so
+// a rejection allocates nothing; do not change it.
+type OpenError struct {
+	Service, Endpoint string
+	State             State     // Open, or HalfOpen where all probes are in flight
+	RetryAt           time.Time // when a probe will be let through; zero where that is unknown (forced open)
+	OutageID          string    // as in the outage's events
+	Reason            Reason    // why the breaker is in this state
+
+	openedBy context.Context
+}
+
+// Error names the breaker and when to try again.
+func (e *OpenError) Error() string {
+	text := fmt.Sprintf("%v: %s (%s) is %v", ErrOpen, e.Service, e.Endpoint, e.State)
+	if after := e.RetryAfter(); after > 0 {
+		text += fmt.Sprintf(", retry after %v", after.Round(time.Millisecond))
+	}
+	return text
+}
+
+// Is makes every OpenError an [ErrOpen].
+func (e *OpenError) Is(target error) bool { return target == ErrOpen }
+
+// RetryAfter is the time from now until a probe will be let through; never negative, and 0 where it is unknown.
+func (e *OpenError) RetryAfter() time.Duration {
+	if e.RetryAt.IsZero() {
+		return 0
+	}
+	return max(0, time.Until(e.RetryAt))
+}
+
+// ErrorType names the rejection where an error is named by its type, as on a span of otelhttp.
+func (*OpenError) ErrorType() string { return "circuit_open" }
+
+// OpenedBy gives the context of the call that opened the breaker, for its trace; context.Background() where an
+// operator did. Never nil and never cancelled.
+func (e *OpenError) OpenedBy() context.Context { return e.openedBy }
+
+const (
+	errorTypeTimeout = "timeout"
+	errorTypePanic   = "panic"
+	maxErrorType     = 128 // bytes
+)
+
+// errorType names an error by what it is, never by its text, which may hold anything: by its own ErrorType method,
+// as "timeout", or by its Go type.
+func errorType(err error) string {
+	if err == nil {
+		return ""
+	}
+	var named interface{ ErrorType() string }
+	if errors.As(err, &named) {
+		text := strings.ToValidUTF8(named.ErrorType(), "")
+		return text[:min(len(text), maxErrorType)]
+	}
+	var timeout interface{ Timeout() bool }
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		return errorTypeTimeout
+	}
+	// Wrappers that say only that they wrap would hide the type that matters.
+	for {
+		t := reflect.TypeOf(err).String()
+		inner := errors.Unwrap(err)
+		if inner == nil || !strings.HasPrefix(t, "*fmt.") && t != "*url.Error" {
+			return t
+		}
+		err = inner
+	}
+}
+
+// askedDelay is the pause that an error asks for by a RetryAfter method, or 0.
+func askedDelay(err error) time.Duration {
+	var asks interface{ RetryAfter() time.Duration }
+	if err != nil && errors.As(err, &asks) {
+		return asks.RetryAfter()
+	}
+	return 0
+}

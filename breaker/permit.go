@@ -1,0 +1,91 @@
+package breaker
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Permit is the right to make one call, given by [Breaker.Acquire]. Do not copy it. The zero Permit does nothing.
+type Permit struct {
+	b     *Breaker
+	token token
+	done  atomic.Bool // also keeps vet from letting a Permit be copied
+}
+
+// token is what a breaker has to remember of a call that it let through.
+type token struct {
+	gen   uint64 // the period that admitted it; 0: none did, the breaker being disabled
+	start int64  // on the breaker's clock; 0: not timed
+	lease *lease // a probe's
+	round uint32 // the lease's, when it was taken
+}
+
+// Result is what a call came to, in full.
+type Result struct {
+	Outcome Outcome
+
+	// Err is what failed; it gives ErrorType and RetryAfter where they are left out, and is not kept.
+	Err error
+
+	// ErrorType names the failure in events: an HTTP status, "timeout", a type's name. Never a text from outside.
+	ErrorType string
+
+	// Elapsed is what the call took, for the slow-call rules. 0: the time from Acquire until now.
+	Elapsed time.Duration
+
+	// RetryAfter is the pause that the dependency asked for. If this failure opens the breaker, it stays open at least
+	// that long, but no longer than MaxRecoveryTimeout.
+	RetryAfter time.Duration
+}
+
+// Done reports what the call came to; ctx is the call's, for the trace of a transition that it causes. A second Done
+// does nothing, also when it comes at the same time.
+func (p *Permit) Done(ctx context.Context, o Outcome) { p.DoneWith(ctx, Result{Outcome: o}) }
+
+// DoneErr reports the error that the call returned, nil included, judged as [Breaker.Do] judges it.
+func (p *Permit) DoneErr(ctx context.Context, err error) {
+	if p.b == nil {
+		return
+	}
+	r := Result{Outcome: Failure, ErrorType: errorTypePanic}
+	defer func() { p.DoneWith(ctx, r) }() // also when the user's Classify panics
+	r = p.b.judge(ctx, err)
+}
+
+// DoneWith reports what the call came to, in full, on the terms of Done.
+func (p *Permit) DoneWith(ctx context.Context, r Result) {
+	if p.b == nil || !p.done.CompareAndSwap(false, true) {
+		return
+	}
+	if ctx == nil {
+		ctx = context.Background() // a result is worth more than the complaint
+	}
+	if r.Outcome > Ignored {
+		r.Outcome = Failure
+	}
+	p.b.settle(ctx, p.token, r)
+}
+
+// judge says what an error means. It may panic where the user's Classify does.
+func (b *Breaker) judge(ctx context.Context, err error) Result {
+	if err == nil && b.word.Load()&classified == 0 {
+		return Result{}
+	}
+	r := Result{Err: err}
+	switch classify := b.rules.Load().Classify; {
+	case classify != nil:
+		r.Outcome = min(classify(err), Ignored+1)
+	case err != nil:
+		r.Outcome = Failure
+	}
+	if r.Outcome > Ignored {
+		r.Outcome = Failure
+	}
+	// What a caller has given up says nothing of the dependency; a deadline that passed does.
+	if r.Outcome == Failure && err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		r.Outcome = Ignored
+	}
+	return r
+}

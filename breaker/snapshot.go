@@ -1,0 +1,71 @@
+package breaker
+
+import "time"
+
+// Snapshot is one coherent moment of a breaker: every number in it was true at the same time. Totals are since
+// creation and only grow.
+type Snapshot struct {
+	Service, Endpoint string
+	State             State // Closed while disabled
+	Override          Override
+	OverrideNote      string // the operator's reason
+
+	// Every call is in exactly one of these once it has ended.
+	Success, Failure, Blocked, Ignored uint64
+
+	Slow                  uint64 // calls slower than Config.SlowCallDuration, failed ones too; where that is set
+	WouldOpen, WouldBlock uint64 // openings and blocked calls that there would have been, had it not been disabled
+
+	ConsecutiveFailures int
+	Transitions         uint64                 // of all kinds
+	Edges               [states][states]uint64 // transitions by [from][to]
+	Generation          uint64                 // the number of the period; a result moves only the one that admitted it
+	ProbesInFlight      int
+
+	OutageID    string        // of the outage that is going on; empty while closed
+	OpenedAt    time.Time     // when that outage began; zero while closed
+	OpenTime    time.Duration // spent open in all, up to this moment
+	LastFailure time.Time     // zero before the first one
+	RetryAt     time.Time     // when the open delay ends; zero if not open, or forced open
+	RetryAfter  time.Duration // from this moment until then; never negative
+
+	EventsDropped uint64 // listeners were too slow for these
+	Config        Config // in force, defaults filled in
+}
+
+// Snapshot takes one. It costs the calls nothing but a short hold of the lock.
+func (b *Breaker) Snapshot() Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.advance(now)
+	c := b.rules.Load().Config
+	s := Snapshot{
+		Service: c.Service, Endpoint: c.Endpoint, State: b.publicState(), Override: b.override, OverrideNote: b.noted,
+		Failure: b.failures, Slow: b.slow, WouldOpen: b.wouldOpen, WouldBlock: b.wouldBlock,
+		ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen, ProbesInFlight: len(b.probes),
+		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure, EventsDropped: b.dropped, Config: c,
+	}
+	// The striped counts move while the lock is held. Each grows by one at a time, so a sum taken in passing is a
+	// value that the count had at some moment of the hold.
+	s.Success, s.Ignored, s.Blocked = b.striped()
+	s.Success += b.successes
+	s.Ignored += b.ignored
+	for _, to := range b.edges {
+		for _, n := range to {
+			s.Transitions += n
+		}
+	}
+	if s.State == Closed {
+		return s
+	}
+	s.OutageID, s.OpenedAt = b.outage.id, b.outage.openedAt
+	if s.State == Open {
+		s.OpenTime += time.Duration(now.mono - b.openSince)
+		if b.override != ForcedOpen {
+			s.RetryAfter = max(0, time.Duration(b.due-now.mono))
+			s.RetryAt = now.wall.Add(s.RetryAfter)
+		}
+	}
+	return s
+}

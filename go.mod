@@ -1,0 +1,3 @@
+module github.com/otelbreaker/otelbreaker
+
+go 1.26.0
