@@ -19,6 +19,7 @@ type Breaker struct {
 	rejection atomic.Pointer[OpenError]     // what a blocked call gets; set before word says so
 	rules     atomic.Pointer[rules]         // the configuration in force
 	onCall    atomic.Pointer[callListeners] // nil where nobody listens on the calls
+	windowEnd atomic.Int64                  // when the newest bucket of a window of time is full
 	stripes   []stripe                      // counters of the calls that move nothing
 	base      time.Time                     // where the breaker's own clock starts
 	_         [64]byte                      // keeps the lock's traffic off the fields above
@@ -79,18 +80,18 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	returned := false
 	defer func() {
 		if !returned {
-			b.settle(ctx, t, Result{Outcome: Failure, ErrorType: errorTypePanic})
+			b.settle(ctx, t, &Result{Outcome: Failure, ErrorType: errorTypePanic})
 		}
 	}()
 	err = fn(ctx)
-	if err == nil && t.lease == nil && word(b.word.Load())&(plain|classified) == 0 {
+	if err == nil && word(b.word.Load())&classified == 0 {
 		returned = true
-		b.stripe().success.Add(1)
+		b.succeed(ctx, t)
 		return nil
 	}
 	r := b.judge(ctx, err) // may panic, in the user's Classify
 	returned = true
-	b.settle(ctx, t, r)
+	b.settle(ctx, t, &r)
 	return err
 }
 

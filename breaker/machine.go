@@ -15,16 +15,14 @@ type word uint64
 const (
 	stateMask = 1<<2 - 1
 
-	// look tells a call to take the lock although the state alone would not ask for it: closed, there is a run of
-	// failures that a success ends; open, the delay is about to end; half-open, a probe's place is free.
+	// look tells a call to take the lock although the state alone would not ask for it: closed, there are failures
+	// that a success bears on; open, the delay is about to end; half-open, a probe's place is free.
 	look       = 1 << (iota + 1)
-	timed      // closed: the call's duration matters
-	windowed   // closed: every result goes into the window
+	timed      // the call's duration matters
+	aged       // there is a window of time
+	ringed     // there is a window of calls: every result goes into it
 	classified // there is a Classify of the user's
 	shadow     // disabled: nothing is blocked
-
-	// plain is none of these: closed, with nothing that a success has to tell but that it happened.
-	plain = stateMask | look | timed | windowed
 
 	genShift = 8
 )
@@ -167,29 +165,48 @@ func (b *Breaker) admitLocked(ctx context.Context) (t token, admitted bool) {
 	return token{}, false
 }
 
-// settle takes the result of a call that was let through, exactly once, and lets it move the period that admitted it.
-func (b *Breaker) settle(ctx context.Context, t token, r Result) {
-	if t.lease == nil {
-		if r.Outcome == Ignored {
-			b.stripe().ignored.Add(1)
-			return
-		}
-		if r.Outcome == Success && word(b.word.Load())&plain == 0 {
-			b.stripe().success.Add(1)
-			return
-		}
+// succeed takes a success. While the breaker is closed and nothing bears on it, that is one addition to a stripe.
+func (b *Breaker) succeed(ctx context.Context, t token) {
+	w := word(b.word.Load())
+	if t.lease == nil && w&(stateMask|look|ringed) == 0 && uint64(w>>genShift) == t.gen &&
+		(w&(timed|aged) == 0 || b.isPlain(t)) {
+		b.stripe().success.Add(1)
+		return
 	}
-	if e := b.settleLocked(ctx, t, r); e != nil {
+	b.settleLocked(ctx, t, &Result{})
+}
+
+// isPlain tells that a success needs no more than to be counted: it was not slow, and the newest bucket of the window
+// is not yet full.
+func (b *Breaker) isPlain(t token) bool {
+	now, limit := b.clock(), b.rules.Load().SlowCallDuration
+	return now < b.windowEnd.Load() && (t.start == 0 || limit == 0 || time.Duration(now-t.start) <= limit)
+}
+
+// settle takes the result of a call that was let through, exactly once, and lets it move the period that admitted it.
+func (b *Breaker) settle(ctx context.Context, t token, r *Result) {
+	switch {
+	case r.Outcome == Success && r.Elapsed == 0:
+		b.succeed(ctx, t)
+	case r.Outcome == Ignored && t.lease == nil:
+		b.stripe().ignored.Add(1)
+	default:
+		b.settleLocked(ctx, t, r)
+	}
+}
+
+func (b *Breaker) settleLocked(ctx context.Context, t token, r *Result) {
+	if e := b.apply(ctx, t, r); e != nil {
 		b.onCall.Load().transition(ctx, e)
 	}
 }
 
-// settleLocked gives the transition that the result caused, if it did.
-func (b *Breaker) settleLocked(ctx context.Context, t token, r Result) *Event {
+// apply gives the transition that the result caused, if it did.
+func (b *Breaker) apply(ctx context.Context, t token, r *Result) *Event {
 	var now instant
 	if r.Outcome == Failure || t.lease != nil {
 		now = b.now()
-	} else if t.start != 0 || b.rules.Load().WindowDuration > 0 {
+	} else if t.start != 0 || word(b.word.Load())&aged != 0 {
 		now.mono = b.clock()
 	}
 	b.mu.Lock()
@@ -212,7 +229,7 @@ func (b *Breaker) settleLocked(ctx context.Context, t token, r Result) *Event {
 }
 
 // count adds a call to the totals, whatever period it belongs to.
-func (b *Breaker) count(t token, r Result, now instant) (slow bool) {
+func (b *Breaker) count(t token, r *Result, now instant) (slow bool) {
 	switch r.Outcome {
 	case Success:
 		b.successes++
@@ -238,24 +255,34 @@ func (b *Breaker) count(t token, r Result, now instant) (slow bool) {
 	return true
 }
 
-func (b *Breaker) judgeClosed(ctx context.Context, r Result, slow bool, now instant) (caused *Event) {
+func (b *Breaker) judgeClosed(ctx context.Context, r *Result, slow bool, now instant) (caused *Event) {
 	failed := r.Outcome == Failure
-	before := b.consecutive
+	looked := b.bears()
 	if failed {
 		b.consecutive++
 	} else {
 		b.consecutive = 0
 	}
 	if b.window != nil {
-		b.window.record(now.mono, failed, slow)
+		b.window.record(now.mono, failed, slow, b.plain())
+		b.windowEnd.Store(b.window.end)
 	}
 	if why, seen, met := b.met(); met {
-		caused = b.transition(Open, why, seen, cause{ctx, r}, now)
+		caused = b.transition(Open, why, seen, causedBy(ctx, r), now)
 		b.publish()
-	} else if (before == 0) != (b.consecutive == 0) {
+	} else if b.bears() != looked {
 		b.publish()
 	}
 	return caused
+}
+
+// bears tells that there are failures or slow calls on which the next success bears.
+func (b *Breaker) bears() bool { return b.consecutive > 0 || !b.window.clean() }
+
+// plain is the total of the successes that only a stripe knows of.
+func (b *Breaker) plain() uint64 {
+	success, _, _ := b.striped()
+	return success
 }
 
 // met looks for a rule that the results so far have met.
@@ -278,7 +305,7 @@ func (b *Breaker) met() (Reason, tally, bool) {
 	return Reason{}, tally{}, false
 }
 
-func (b *Breaker) judgeProbe(ctx context.Context, r Result, now instant) (caused *Event) {
+func (b *Breaker) judgeProbe(ctx context.Context, r *Result, now instant) (caused *Event) {
 	switch r.Outcome {
 	case Success:
 		b.consecutive = 0
@@ -286,12 +313,12 @@ func (b *Breaker) judgeProbe(ctx context.Context, r Result, now instant) (caused
 		b.outage.successes++
 		if enough := b.rules.Load().SuccessThreshold; b.probesPassed >= enough {
 			caused = b.transition(Closed, Reason{Rule: RuleProbesSucceeded, Observed: float64(b.probesPassed),
-				Threshold: float64(enough)}, tally{}, cause{ctx, r}, now)
+				Threshold: float64(enough)}, tally{}, causedBy(ctx, r), now)
 		}
 	case Failure:
 		b.consecutive++
 		b.outage.failures++
-		caused = b.transition(Open, Reason{Rule: RuleProbeFailed, Observed: 1, Threshold: 1}, tally{}, cause{ctx, r}, now)
+		caused = b.transition(Open, Reason{Rule: RuleProbeFailed, Observed: 1, Threshold: 1}, tally{}, causedBy(ctx, r), now)
 	}
 	b.publish() // a place is free, if nothing else
 	return caused
@@ -320,7 +347,7 @@ func (b *Breaker) advance(now instant) {
 		b.outage.failures += uint64(expired)
 		b.lastFailure = now.wall
 		b.transition(Open, Reason{Rule: RuleProbeTimeout, Observed: float64(expired), Threshold: 1}, tally{},
-			cause{ctx, Result{Outcome: Failure, ErrorType: errorTypeTimeout}}, now)
+			cause{ctx: ctx, errorType: errorTypeTimeout}, now)
 	default:
 		return
 	}
@@ -359,8 +386,20 @@ func (b *Breaker) giveBack(l *lease, current bool) {
 
 // cause is the call that brought about a transition; none where time or an operator did.
 type cause struct {
-	ctx    context.Context
-	result Result
+	ctx       context.Context
+	errorType string
+	asked     time.Duration // Retry-After
+}
+
+func causedBy(ctx context.Context, r *Result) cause {
+	c := cause{ctx: ctx}
+	if r.Outcome == Failure {
+		c.errorType, c.asked = r.ErrorType, max(r.RetryAfter, askedDelay(r.Err))
+		if c.errorType == "" {
+			c.errorType = errorType(r.Err)
+		}
+	}
+	return c
 }
 
 func (c cause) context(otherwise context.Context) context.Context {
@@ -368,17 +407,6 @@ func (c cause) context(otherwise context.Context) context.Context {
 		return otherwise
 	}
 	return context.WithoutCancel(c.ctx)
-}
-
-func (c cause) errorType() string {
-	if c.result.Outcome != Failure || c.result.ErrorType != "" {
-		return c.result.ErrorType
-	}
-	return errorType(c.result.Err)
-}
-
-func (c cause) askedDelay() time.Duration {
-	return max(c.result.RetryAfter, askedDelay(c.result.Err))
 }
 
 // transition moves the machine and tells of it. The caller publishes. What would only have happened gives no event.
@@ -397,7 +425,7 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 	o := b.outage
 	e := Event{
 		Service: c.Service, Endpoint: c.Endpoint, From: from, To: to, At: now.wall, Reason: why,
-		ErrorType: by.errorType(), FailureCount: o.failures, SuccessCount: o.successes,
+		ErrorType: by.errorType, FailureCount: o.failures, SuccessCount: o.successes,
 		BlockedCount: blocked - o.blocked, OutageID: o.id, Context: by.context(o.openedBy), OpenedBy: o.openedBy,
 	}
 	if from == Closed {
@@ -414,10 +442,10 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 	var retryAt time.Time
 	switch to {
 	case Open:
-		b.window.reset()
+		b.window.reset(b.plain())
 		b.openSince = now.mono
 		if b.override != ForcedOpen {
-			o.delay = c.delay(o.reopenings, rand.Float64(), by.askedDelay())
+			o.delay = c.delay(o.reopenings, rand.Float64(), by.asked)
 			b.due = after(now.mono, o.delay)
 			retryAt = now.wall.Add(o.delay)
 			b.watch(now.mono)
@@ -432,7 +460,7 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		}
 	case Closed:
 		b.consecutive = 0
-		b.window.reset()
+		b.window.reset(b.plain())
 		e.RecoveryDuration = time.Duration(now.mono - o.since)
 		b.outage = nil
 	}
@@ -468,7 +496,7 @@ func (b *Breaker) operate(o Override, to State, why Reason) {
 	if o == Automatic {
 		b.gen++ // results of the time before move nothing
 		b.consecutive = 0
-		b.window.reset()
+		b.window.reset(b.plain())
 	}
 	// While the transition is made, the override is one under which it counts as real.
 	b.override = Automatic
@@ -521,13 +549,21 @@ func (b *Breaker) setRules(c Config) {
 	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
+		b.window.reset(b.plain())
+		b.windowEnd.Store(math.MaxInt64)
+		if c.WindowDuration > 0 {
+			b.windowEnd.Store(0)
+		}
 	}
 	r := &rules{Config: c}
 	if c.SlowCallDuration > 0 {
 		r.flags |= timed
 	}
-	if b.window != nil {
-		r.flags |= windowed
+	if c.WindowDuration > 0 {
+		r.flags |= aged
+	}
+	if c.WindowCalls > 0 {
+		r.flags |= ringed
 	}
 	if c.Classify != nil {
 		r.flags |= classified
@@ -541,7 +577,7 @@ func (b *Breaker) publish() {
 	if b.override == Disabled {
 		w |= shadow
 	}
-	if b.state == Closed && b.consecutive > 0 || b.state == Open && b.near ||
+	if b.state == Closed && b.bears() || b.state == Open && b.near ||
 		b.state == HalfOpen && len(b.probes) < b.rules.Load().MaxProbes {
 		w |= look
 	}

@@ -65,7 +65,31 @@ func (p *Permit) DoneWith(ctx context.Context, r Result) {
 	if r.Outcome > Ignored {
 		r.Outcome = Failure
 	}
-	p.b.settle(ctx, p.token, r)
+	p.b.settle(ctx, p.token, &r)
+}
+
+// Move hands the permit on, to live on elsewhere than where Acquire put it: what it returns is the permit, and p does
+// nothing any more. The zero Permit comes back where p was done already.
+func (p *Permit) Move() Permit {
+	if p.b == nil || !p.done.CompareAndSwap(false, true) {
+		return Permit{}
+	}
+	return Permit{b: p.b, token: p.token}
+}
+
+// Lease tells whether the permit is a probe's and how much of its lease is left, 0 where it has run out. It is for
+// those whose call may well outlast the lease, as a stream does, and who can tell its outcome before.
+func (p *Permit) Lease() (left time.Duration, probe bool) {
+	l := p.token.lease
+	if l == nil {
+		return 0, false
+	}
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	if l.round != p.token.round {
+		return 0, true
+	}
+	return max(0, time.Duration(l.due-p.b.clock())), true
 }
 
 // judge says what an error means. It may panic where the user's Classify does.

@@ -30,6 +30,10 @@ type window struct {
 	grain   int64
 	last    int
 	end     int64
+
+	// Plain successes are not recorded one by one: the breaker's own total of them is read when the window is looked
+	// at, and what it has grown by since belongs to the newest bucket. So a healthy call pays nothing for the window.
+	plain uint64
 }
 
 type mark uint8
@@ -52,13 +56,10 @@ func newWindow(calls int, duration time.Duration) *window {
 	return nil
 }
 
-// record adds a call that ended at now.
-func (w *window) record(now int64, failed, slow bool) {
-	if w == nil {
-		return
-	}
+// record adds a call that ended at now. plain is the total of plain successes.
+func (w *window) record(now int64, failed, slow bool, plain uint64) {
 	if w.marks == nil {
-		w.expire(now)
+		w.advance(now, plain)
 		w.buckets[w.last].add(failed, slow, 1)
 		w.sum.add(failed, slow, 1)
 		return
@@ -81,9 +82,12 @@ func (w *window) record(now int64, failed, slow bool) {
 	}
 }
 
-// expire drops what has grown too old by now. A now that lies before the newest bucket (two goroutines read the clock
-// in the other order) belongs to that bucket.
-func (w *window) expire(now int64) {
+// advance takes in the plain successes and drops what has grown too old by now. A now that lies before the newest
+// bucket (two goroutines read the clock in the other order) belongs to that bucket.
+func (w *window) advance(now int64, plain uint64) {
+	w.buckets[w.last].calls += int(plain - w.plain)
+	w.sum.calls += int(plain - w.plain)
+	w.plain = plain
 	if now < w.end {
 		return
 	}
@@ -104,11 +108,15 @@ func (w *window) expire(now int64) {
 	w.end += passed * w.grain
 }
 
-func (w *window) reset() {
+// clean tells that no failure and no slow call is in the window, so that another success cannot make a rule be met.
+func (w *window) clean() bool { return w == nil || w.sum.failures == 0 && w.sum.slow == 0 }
+
+// reset forgets all calls. plain is the total of plain successes.
+func (w *window) reset(plain uint64) {
 	if w == nil {
 		return
 	}
 	clear(w.marks)
 	clear(w.buckets)
-	w.sum, w.next = tally{}, 0
+	w.sum, w.next, w.plain = tally{}, 0, plain
 }
