@@ -317,6 +317,20 @@ func TestDisableLetsAllThroughAndTellsWhatWouldHaveHappened(t *testing.T) {
 	})
 }
 
+func TestDisablingTwiceIsDisablingOnce(t *testing.T) {
+	r := new(noticer)
+	b := mustNew(t, breaker.Config{}, r)
+	b.Disable("first")
+	for range 5 {
+		_ = b.Do(t.Context(), fail)
+	}
+	b.Disable("second")
+	if s := b.Snapshot(); s.OverrideNote != "second" || s.WouldOpen != 1 {
+		t.Errorf("snapshot is %+v", s)
+	}
+	wantStory(t, b, &r.recorder)
+}
+
 func TestDisableEndsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(recorder)

@@ -488,9 +488,13 @@ func (b *Breaker) operate(o Override, to State, why Reason) {
 	defer b.mu.Unlock()
 	now := b.now()
 	b.advance(now)
-	was := b.publicState()
+	b.noted = why.Note
 	changed := o != b.override
-	if b.override == Disabled && changed && b.state != Closed {
+	if !changed && o != Automatic {
+		return
+	}
+	was := b.publicState()
+	if b.override == Disabled && b.state != Closed {
 		b.shadowEnds(now) // what would have happened is over, and happened to nobody
 	}
 	if o == Automatic {
@@ -503,7 +507,6 @@ func (b *Breaker) operate(o Override, to State, why Reason) {
 	if to == Open {
 		b.override = ForcedOpen
 	}
-	b.noted = why.Note
 	switch {
 	case b.state != to:
 		b.transition(to, why, tally{}, cause{}, now)
