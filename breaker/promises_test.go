@@ -343,6 +343,9 @@ func TestG05_NoRateIsJudgedOnFewerThanMinCalls(t *testing.T) {
 	wantState(t, b, breaker.Closed)
 	_ = b.Do(t.Context(), succeed) // the tenth call, and nine of ten have failed
 	wantState(t, b, breaker.Open)
+	if s := b.Snapshot(); time.Since(s.OpenedAt) > time.Minute {
+		t.Errorf("opened by a success at %v", s.OpenedAt)
+	}
 }
 
 func TestG05_AWindowOfTimeForgetsOnTime(t *testing.T) {

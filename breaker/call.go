@@ -1,0 +1,252 @@
+package breaker
+
+import (
+	"context"
+	"time"
+)
+
+// The way of a call: admitted or blocked, and then settled.
+
+// admit decides whether a call may be made. It is kept small enough for the compiler to put it into its callers.
+func (b *Breaker) admit(ctx context.Context) (token, error) {
+	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed) == 0 {
+		return token{gen: uint64(w >> genShift)}, nil
+	}
+	return b.admitOtherwise(ctx)
+}
+
+func (b *Breaker) admitOtherwise(ctx context.Context) (token, error) {
+	if ctx == nil {
+		return token{}, errNilContext
+	}
+	w := word(b.word.Load())
+	if w.state() == Closed {
+		return token{gen: uint64(w >> genShift), start: b.clock()}, nil
+	}
+	if w&(look|shadow) != 0 {
+		if t, admitted := b.admitLocked(ctx); admitted {
+			return t, nil
+		}
+	}
+	return token{}, b.reject(ctx)
+}
+
+// reject counts a blocked call. The caller holds no lock.
+func (b *Breaker) reject(ctx context.Context) error {
+	b.stripe().blocked.Add(1)
+	rejection := b.rejection.Load()
+	if l := b.onCall.Load(); l != nil {
+		l.blocked(ctx, rejection)
+	}
+	return rejection
+}
+
+func (b *Breaker) admitLocked(ctx context.Context) (t token, admitted bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.advance(now)
+	switch {
+	case b.state == Closed:
+		return token{gen: b.gen, start: now.mono}, true
+	case b.state == HalfOpen && len(b.probes) < b.rules.Load().MaxProbes:
+		l := b.lend(ctx, now)
+		return token{gen: b.gen, start: now.mono, lease: l, round: l.round}, true
+	case b.override == Disabled:
+		b.wouldBlock++
+		return token{start: now.mono}, true
+	}
+	return token{}, false
+}
+
+// succeed takes a success. While the breaker is closed and nothing bears on it, that is one addition to a stripe.
+func (b *Breaker) succeed(ctx context.Context, t token) {
+	w := word(b.word.Load())
+	if t.lease == nil && w&(stateMask|look|ringed) == 0 && uint64(w>>genShift) == t.gen &&
+		(w&(timed|aged) == 0 || b.isPlain(t)) {
+		b.stripe().success.Add(1)
+		return
+	}
+	b.settleLocked(ctx, t, &Result{})
+}
+
+// isPlain tells that a success needs no more than to be counted: it was not slow, and the newest bucket of the window
+// is not yet full.
+func (b *Breaker) isPlain(t token) bool {
+	now, limit := b.clock(), b.rules.Load().SlowCallDuration
+	return now < b.windowEnd.Load() && (t.start == 0 || limit == 0 || time.Duration(now-t.start) <= limit)
+}
+
+// settle takes the result of a call that was let through, exactly once, and lets it move the period that admitted it.
+func (b *Breaker) settle(ctx context.Context, t token, r *Result) {
+	switch {
+	case r.Outcome == Success && r.Elapsed == 0:
+		b.succeed(ctx, t)
+	case r.Outcome == Ignored && t.lease == nil:
+		b.stripe().ignored.Add(1)
+	default:
+		b.settleLocked(ctx, t, r)
+	}
+}
+
+func (b *Breaker) settleLocked(ctx context.Context, t token, r *Result) {
+	if e := b.apply(ctx, t, r); e != nil {
+		b.onCall.Load().transition(ctx, e)
+	}
+}
+
+// apply gives the transition that the result caused, if it did.
+func (b *Breaker) apply(ctx context.Context, t token, r *Result) *Event {
+	var now instant
+	if r.Outcome == Failure || t.lease != nil {
+		now = b.now()
+	} else if t.start != 0 || word(b.word.Load())&aged != 0 {
+		now.mono = b.clock()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t.lease != nil {
+		b.advance(now)
+		if t.lease.round != t.round {
+			return nil // it ran out of its lease, and was counted then
+		}
+		b.giveBack(t.lease, t.gen == b.gen)
+	}
+	slow := b.count(t, r, now)
+	if t.gen != b.gen {
+		return nil
+	}
+	if b.state == HalfOpen {
+		return b.judgeProbe(ctx, r, now)
+	}
+	return b.judgeClosed(ctx, r, slow, now)
+}
+
+// count adds a call to the totals, whatever period it belongs to.
+func (b *Breaker) count(t token, r *Result, now instant) (slow bool) {
+	switch r.Outcome {
+	case Success:
+		b.successes++
+	case Ignored:
+		b.ignored++
+		return false
+	default:
+		b.failures++
+		b.lastFailure = now.wall
+	}
+	limit := b.rules.Load().SlowCallDuration
+	if limit == 0 {
+		return false
+	}
+	elapsed := r.Elapsed
+	if elapsed == 0 && t.start != 0 {
+		elapsed = time.Duration(now.mono - t.start)
+	}
+	if elapsed <= limit {
+		return false
+	}
+	b.slow++
+	return true
+}
+
+func (b *Breaker) judgeClosed(ctx context.Context, r *Result, slow bool, now instant) (caused *Event) {
+	failed := r.Outcome == Failure
+	looked := b.bears()
+	if failed {
+		b.consecutive++
+	} else {
+		b.consecutive = 0
+	}
+	if b.window != nil {
+		b.window.record(now.mono, failed, slow, b.plain())
+		b.windowEnd.Store(b.window.end)
+	}
+	if why, seen, met := b.met(); met {
+		if now.wall.IsZero() {
+			now = b.now() // a success reads the cheaper clock alone
+		}
+		caused = b.transition(Open, why, seen, causedBy(ctx, r), now)
+		b.publish()
+	} else if b.bears() != looked {
+		b.publish()
+	}
+	return caused
+}
+
+// bears tells that there are failures or slow calls on which the next success bears.
+func (b *Breaker) bears() bool { return b.consecutive > 0 || !b.window.clean() }
+
+// plain is the total of the successes that only a stripe knows of.
+func (b *Breaker) plain() uint64 {
+	success, _, _ := b.striped()
+	return success
+}
+
+// met looks for a rule that the results so far have met.
+func (b *Breaker) met() (Reason, tally, bool) {
+	c := b.rules.Load()
+	if c.FailureThreshold > 0 && b.consecutive >= c.FailureThreshold {
+		return Reason{Rule: RuleConsecutiveFailures, Observed: float64(b.consecutive),
+			Threshold: float64(c.FailureThreshold)}, tally{calls: b.consecutive, failures: b.consecutive}, true
+	}
+	if b.window == nil || b.window.sum.calls < c.MinCalls {
+		return Reason{}, tally{}, false
+	}
+	sum := b.window.sum
+	if rate := float64(sum.failures) / float64(sum.calls); c.FailureRate > 0 && rate >= c.FailureRate {
+		return Reason{Rule: RuleFailureRate, Observed: rate, Threshold: c.FailureRate}, sum, true
+	}
+	if rate := float64(sum.slow) / float64(sum.calls); c.SlowCallRate > 0 && rate >= c.SlowCallRate {
+		return Reason{Rule: RuleSlowCallRate, Observed: rate, Threshold: c.SlowCallRate}, sum, true
+	}
+	return Reason{}, tally{}, false
+}
+
+func (b *Breaker) judgeProbe(ctx context.Context, r *Result, now instant) (caused *Event) {
+	switch r.Outcome {
+	case Success:
+		b.consecutive = 0
+		b.probesPassed++
+		b.outage.successes++
+		if enough := b.rules.Load().SuccessThreshold; b.probesPassed >= enough {
+			caused = b.transition(Closed, Reason{Rule: RuleProbesSucceeded, Observed: float64(b.probesPassed),
+				Threshold: float64(enough)}, tally{}, causedBy(ctx, r), now)
+		}
+	case Failure:
+		b.consecutive++
+		b.outage.failures++
+		caused = b.transition(Open, Reason{Rule: RuleProbeFailed, Observed: 1, Threshold: 1}, tally{}, causedBy(ctx, r), now)
+	}
+	b.publish() // a place is free, if nothing else
+	return caused
+}
+
+// lend gives a probe its place.
+func (b *Breaker) lend(ctx context.Context, now instant) *lease {
+	var l *lease
+	if n := len(b.spare); n > 0 {
+		l, b.spare = b.spare[n-1], b.spare[:n-1]
+	} else {
+		l = new(lease)
+	}
+	l.at, l.ctx = len(b.probes), ctx
+	l.due = after(now.mono, b.rules.Load().ProbeTimeout)
+	b.probes = append(b.probes, l)
+	b.wakeAt(l.due, now.mono)
+	b.publish()
+	return l
+}
+
+// giveBack ends a lease, once. current tells that it was lent in the period that is running.
+func (b *Breaker) giveBack(l *lease, current bool) {
+	l.round++
+	l.ctx = nil
+	if !current {
+		return
+	}
+	last := len(b.probes) - 1
+	b.probes[l.at] = b.probes[last]
+	b.probes[l.at].at = l.at
+	b.probes = b.probes[:last]
+	b.spare = append(b.spare, l)
+}

@@ -1,0 +1,256 @@
+package breaker
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// The ways in which the machine moves: by a result, by time, by an operator.
+
+// lead is how long before the end of the open delay calls begin to read the clock themselves, so that a probe goes
+// through on time even when the timer's goroutine has to wait for a core.
+const lead = int64(time.Millisecond)
+
+// advance does what time alone brings about: the end of the open delay, and of the leases of probes.
+func (b *Breaker) advance(now instant) {
+	switch {
+	case b.state == Open && b.override != ForcedOpen && now.mono >= b.due:
+		b.transition(HalfOpen, Reason{Rule: RuleDelayElapsed,
+			Observed: time.Duration(now.mono - b.openSince).Seconds(), Threshold: b.outage.delay.Seconds()},
+			tally{}, cause{}, now)
+	case b.state == HalfOpen:
+		expired, ctx := 0, context.Context(nil)
+		for i := len(b.probes) - 1; i >= 0; i-- {
+			if l := b.probes[i]; now.mono >= l.due {
+				expired, ctx = expired+1, l.ctx
+				b.giveBack(l, true)
+			}
+		}
+		if expired == 0 {
+			return
+		}
+		b.failures += uint64(expired)
+		b.consecutive += expired
+		b.outage.failures += uint64(expired)
+		b.lastFailure = now.wall
+		b.transition(Open, Reason{Rule: RuleProbeTimeout, Observed: float64(expired), Threshold: 1}, tally{},
+			cause{ctx: ctx, errorType: errorTypeTimeout}, now)
+	default:
+		return
+	}
+	b.publish()
+}
+
+// cause is the call that brought about a transition; none where time or an operator did.
+type cause struct {
+	ctx       context.Context
+	errorType string
+	asked     time.Duration // Retry-After
+}
+
+func causedBy(ctx context.Context, r *Result) cause {
+	c := cause{ctx: ctx}
+	if r.Outcome == Failure {
+		c.errorType, c.asked = r.ErrorType, max(r.RetryAfter, askedDelay(r.Err))
+		if c.errorType == "" {
+			c.errorType = errorType(r.Err)
+		}
+	}
+	return c
+}
+
+func (c cause) context(otherwise context.Context) context.Context {
+	if c.ctx == nil {
+		return otherwise
+	}
+	return context.WithoutCancel(c.ctx)
+}
+
+// transition moves the machine and tells of it. The caller publishes. What would only have happened gives no event.
+func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now instant) *Event {
+	c := b.rules.Load()
+	from := b.state
+	_, _, blocked := b.striped()
+	if from == Closed {
+		b.outage = &outage{
+			id: fmt.Sprintf("%016x", rand.Uint64()), since: now.mono, openedAt: now.wall, blocked: blocked,
+			openedBy: by.context(context.Background()),
+		}
+	} else if to == Open {
+		b.outage.reopenings++
+	}
+	o := b.outage
+	e := Event{
+		Service: c.Service, Endpoint: c.Endpoint, From: from, To: to, At: now.wall, Reason: why,
+		ErrorType: by.errorType, FailureCount: o.failures, SuccessCount: o.successes,
+		BlockedCount: blocked - o.blocked, OutageID: o.id, Context: by.context(o.openedBy), OpenedBy: o.openedBy,
+	}
+	if from == Closed {
+		e.FailureCount, e.SuccessCount = uint64(judged.failures), uint64(judged.calls-judged.failures)
+	}
+	if from == Open && b.override != Disabled {
+		b.openTime += now.mono - b.openSince
+	}
+
+	b.gen++
+	b.state = to
+	b.probes, b.spare, b.probesPassed, b.near = nil, nil, 0, false
+	b.wakeAt(0, now.mono)
+	var retryAt time.Time
+	switch to {
+	case Open:
+		b.window.reset(b.plain())
+		b.openSince = now.mono
+		if b.override != ForcedOpen {
+			o.delay = c.delay(o.reopenings, rand.Float64(), by.asked)
+			b.due = after(now.mono, o.delay)
+			retryAt = now.wall.Add(o.delay)
+			b.watch(now.mono)
+		}
+	case HalfOpen:
+		retryAt = now.wall
+		leases := make([]lease, c.MaxProbes)
+		b.probes = make([]*lease, 0, c.MaxProbes)
+		b.spare = make([]*lease, 0, c.MaxProbes)
+		for i := range leases {
+			b.spare = append(b.spare, &leases[i])
+		}
+	case Closed:
+		b.consecutive = 0
+		b.window.reset(b.plain())
+		e.RecoveryDuration = time.Duration(now.mono - o.since)
+		b.outage = nil
+	}
+	if to != Closed {
+		b.rejection.Store(&OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt,
+			OutageID: o.id, Reason: why, openedBy: o.openedBy})
+	}
+
+	if b.override == Disabled {
+		if to == Open {
+			b.wouldOpen++
+		}
+		e.Shadow = true
+		b.tell(e)
+		return nil
+	}
+	b.edges[from][to]++
+	b.tell(e)
+	return &e
+}
+
+// operate puts an operator's decision in force: the override, and the state that belongs to it.
+func (b *Breaker) operate(o Override, to State, why Reason) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.advance(now)
+	b.noted = why.Note
+	changed := o != b.override
+	if !changed && o != Automatic {
+		return
+	}
+	was := b.publicState()
+	if b.override == Disabled && b.state != Closed {
+		b.shadowEnds(now) // what would have happened is over, and happened to nobody
+	}
+	if o == Automatic {
+		b.gen++ // results of the time before move nothing
+		b.consecutive = 0
+		b.window.reset(b.plain())
+	}
+	// While the transition is made, the override is one under which it counts as real.
+	b.override = Automatic
+	if to == Open {
+		b.override = ForcedOpen
+	}
+	switch {
+	case b.state != to:
+		b.transition(to, why, tally{}, cause{}, now)
+	case changed:
+		b.noticeOverride(was, why, now)
+	}
+	b.override = o
+	b.publish()
+}
+
+// noticeOverride tells of an override that moved no state.
+func (b *Breaker) noticeOverride(at State, why Reason, now instant) {
+	c := b.rules.Load()
+	e := Event{Service: c.Service, Endpoint: c.Endpoint, From: at, To: at, At: now.wall, Reason: why,
+		Context: context.Background(), OpenedBy: context.Background()}
+	if b.outage != nil { // open already, and now forced to stay so
+		b.near = false
+		b.wakeAt(0, now.mono)
+		e.OutageID, e.Context, e.OpenedBy = b.outage.id, b.outage.openedBy, b.outage.openedBy
+		b.rejection.Store(&OpenError{Service: c.Service, Endpoint: c.Endpoint, State: Open, OutageID: e.OutageID,
+			Reason: why, openedBy: e.OpenedBy})
+	}
+	b.tell(e)
+}
+
+// shadowEnds puts the machine back to closed without a word.
+func (b *Breaker) shadowEnds(now instant) {
+	b.gen++
+	b.state, b.outage, b.consecutive = Closed, nil, 0
+	b.probes, b.spare, b.near = nil, nil, false
+	b.wakeAt(0, now.mono)
+}
+
+// watch sets the timer for the end of the open delay, with a stop shortly before it.
+func (b *Breaker) watch(now int64) {
+	b.near = b.due-now <= lead
+	if b.near {
+		b.wakeAt(b.due, now)
+	} else {
+		b.wakeAt(b.due-lead, now)
+	}
+}
+
+// wakeAt makes sure that the timer fires no later than at. 0 stops it.
+func (b *Breaker) wakeAt(at, now int64) {
+	switch {
+	case at == 0:
+		if b.timer != nil {
+			b.timer.Stop()
+		}
+		b.wake = 0
+		return
+	case b.wake != 0 && b.wake <= at:
+		return
+	case b.timer == nil:
+		b.timer = time.AfterFunc(time.Duration(at-now), b.tick)
+	default:
+		b.timer.Reset(time.Duration(at - now))
+	}
+	b.wake = at
+}
+
+// tick is the timer's. One that comes late or too often finds nothing to do.
+func (b *Breaker) tick() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.wake = 0
+	b.advance(now)
+	switch {
+	case b.state == Open && b.override != ForcedOpen:
+		b.watch(now.mono)
+		b.publish()
+	case b.state == HalfOpen:
+		for _, l := range b.probes {
+			b.wakeAt(l.due, now.mono)
+		}
+	}
+}
+
+// after adds and saturates.
+func after(now int64, d time.Duration) int64 {
+	if int64(d) > math.MaxInt64-now {
+		return math.MaxInt64
+	}
+	return now + int64(d)
+}
