@@ -1,0 +1,45 @@
+// Package collector ships what a program records: it builds the OpenTelemetry SDK's three providers, a Prometheus
+// page for scraping, and OTLP exporters where the environment asks for them.
+//
+//	pipeline, err := collector.Start(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	defer pipeline.Shutdown(context.Background())
+//	http.Handle("/metrics", pipeline.MetricsHandler())
+//
+// Start also makes the providers and the propagators (W3C trace context and baggage) the global ones, so that
+// instrumentation such as otelhttp finds them without being told; [WithoutGlobals] leaves the globals alone.
+//
+// # What is exported
+//
+// Without any OTEL_* variable the page works and nothing is sent anywhere. A signal is sent by OTLP as soon as
+// OTEL_EXPORTER_OTLP_ENDPOINT or its own OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_ENDPOINT is set.
+// OTEL_{TRACES,METRICS,LOGS}_EXPORTER overrides both: a comma-separated list of otlp, console, none and, for metrics,
+// prometheus. The value prometheus stands for [Pipeline.MetricsHandler]; no port is ever opened, whatever
+// OTEL_EXPORTER_PROMETHEUS_PORT says. A list without it leaves the page empty, so that an operator can take a process
+// from scraping to OTLP without both counting. OTEL_SDK_DISABLED=true turns all three signals off.
+//
+// OTEL_EXPORTER_OTLP_PROTOCOL is http/protobuf (the default) or grpc. An endpoint is a full URL with the scheme http
+// or https; without one, otlp means http://localhost:4318, or port 4317 by gRPC. All further variables of the
+// specification that the Go SDK knows apply: OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME,
+// OTEL_TRACES_SAMPLER, OTEL_METRIC_EXPORT_INTERVAL, OTEL_BSP_*, OTEL_BLRP_*, OTEL_PROPAGATORS and so on. The SDK
+// replaces a value that it cannot read by a default and goes on; Start refuses it, naming the variable, the value and
+// what is allowed. What may hold a credential is not repeated: of an endpoint at most scheme and host, of headers
+// nothing.
+//
+// # When the receiver is down
+//
+// Start does not connect, and recording never waits: spans and log records wait in queues of bounded length
+// (OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BLRP_MAX_QUEUE_SIZE, 2048 each), and what finds its queue full is dropped. Two
+// metrics of the pipeline itself tell, for each signal and exporter that is sent:
+//
+//   - otelbreaker.export.failures, on the page otelbreaker_export_failures_total: exports that failed, after the
+//     exporter's own retries
+//   - otelbreaker.export.dropped, on the page otelbreaker_export_dropped_total: spans and log records lost, because
+//     the queue was full or because their export failed. An export that the receiver took only in part counts in
+//     full. Metrics are not counted here: they are cumulative, the next export makes up for a lost one
+//
+// What the SDK has to report goes to [log/slog], one line a minute with the number of those held back. A handler that
+// the program gave to otel.SetErrorHandler before Start stays in place.
+package collector
