@@ -1,0 +1,42 @@
+package logs_test
+
+import (
+	"context"
+	"errors"
+	stdlog "log"
+	"log/slog"
+	"os"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/logs"
+)
+
+// Records go through the OpenTelemetry pipeline of the program.
+func ExampleNewListener() {
+	b, err := breaker.New(breaker.Config{Service: "payments"}, logs.NewListener())
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	_ = b.Do(context.Background(), func(context.Context) error { return nil })
+	// Output:
+}
+
+// Without such a pipeline, the same records are JSON lines.
+func ExampleWithSlog() {
+	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "outage_id" { // they differ from run to run
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	b, err := breaker.New(breaker.Config{Service: "payments", FailureThreshold: 1}, logs.NewListener(logs.WithSlog(logger)))
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	_ = b.Do(context.Background(), func(context.Context) error { return errors.New("connection refused") })
+	_ = b.Flush(context.Background())
+	// Output:
+	// {"level":"WARN","msg":"Circuit breaker opened","component":"circuit_breaker","event_type":"circuit_opened","service":"payments","endpoint":"default","old_state":"closed","new_state":"open","failure_count":1,"success_count":0,"reason":"consecutive_failures","observed":1,"threshold":1,"error.type":"*errors.errorString"}
+}

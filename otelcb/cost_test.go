@@ -1,0 +1,229 @@
+package otelcb_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/otelcb"
+)
+
+// unrecorded is a context whose span is there, but not sampled.
+func unrecorded() context.Context {
+	p := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))
+	ctx, span := p.Tracer("test").Start(context.Background(), "call")
+	span.End() // it records nothing before that either
+	return ctx
+}
+
+func TestObservationAllocatesNothingOnCalls(t *testing.T) {
+	_, provider := newReader()
+	closed, open := newBreaker(t, config()), newBreaker(t, breaker.Config{Service: "open"})
+	open.ForceOpen("")
+	observe(t, closed, provider)
+	observe(t, open, provider)
+	for name, ctx := range map[string]context.Context{"no span": context.Background(), "not sampled": unrecorded()} {
+		for state, b := range map[string]*breaker.Breaker{"closed": closed, "blocked": open} {
+			if n := testing.AllocsPerRun(100, func() { _ = b.Do(ctx, succeed) }); n != 0 {
+				t.Errorf("%s, %s: %v allocations a call", state, name, n)
+			}
+		}
+	}
+}
+
+// BenchmarkDo shows what observation costs a call: the breaker with and without it, and the least that counting a call
+// can cost.
+func BenchmarkDo(b *testing.B) {
+	ctx := context.Background()
+	var count atomic.Uint64
+	b.Run("atomic-add", func(b *testing.B) {
+		for b.Loop() {
+			count.Add(1)
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		br := newBreaker(b, config())
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = br.Do(ctx, succeed)
+		}
+	})
+	b.Run("observed", func(b *testing.B) {
+		_, provider := newReader()
+		br := newBreaker(b, config())
+		observe(b, br, provider)
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = br.Do(ctx, succeed)
+		}
+	})
+	b.Run("observed-and-collected", func(b *testing.B) {
+		reader, provider := newReader()
+		br := newBreaker(b, config())
+		observe(b, br, provider)
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			var data metricdata.ResourceMetrics
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+					_ = reader.Collect(ctx, &data)
+				}
+			}
+		}()
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = br.Do(ctx, succeed)
+		}
+		close(stop)
+		<-stopped
+	})
+}
+
+// BenchmarkBlocked is a rejected call, which a trace wants to know of, where there is no trace that is recorded.
+func BenchmarkBlocked(b *testing.B) {
+	for _, c := range []struct {
+		name     string
+		ctx      context.Context
+		observed bool
+	}{
+		{"bare", context.Background(), false},
+		{"observed-no-span", context.Background(), true},
+		{"observed-span-not-sampled", unrecorded(), true},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			_, provider := newReader()
+			br := newBreaker(b, config())
+			if c.observed {
+				observe(b, br, provider)
+			}
+			br.ForceOpen("")
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = br.Do(c.ctx, succeed)
+			}
+		})
+	}
+}
+
+// BenchmarkCollect shows what a collection of so many breakers takes: in all, what the SDK takes for as many bare
+// observations, and our part alone, where observations go nowhere.
+func BenchmarkCollect(b *testing.B) {
+	for _, breakers := range []int{1, 100, 1000} {
+		g := newGroup(b, breaker.Config{Service: service}, breaker.WithMaxEndpoints(breakers))
+		for i := range breakers {
+			g.Get(fmt.Sprintf("host-%d", i))
+		}
+		b.Run(fmt.Sprintf("breakers=%d/all", breakers), func(b *testing.B) {
+			reader, provider := newUnlimitedReader()
+			observe(b, g, provider)
+			benchmarkCollect(b, reader, breakers)
+		})
+		b.Run(fmt.Sprintf("breakers=%d/sdk", breakers), func(b *testing.B) {
+			reader, provider := newUnlimitedReader()
+			observeBare(b, provider, breakers)
+			benchmarkCollect(b, reader, breakers)
+		})
+		b.Run(fmt.Sprintf("breakers=%d/ours", breakers), func(b *testing.B) {
+			var meter callbackMeter
+			r, err := otelcb.Observe(g, otelcb.WithMeterProvider(callbackProvider{meter: &meter}))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = r.Unregister() }()
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := meter.callback(context.Background(), noop.Observer{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			reportPerBreaker(b, breakers)
+		})
+	}
+}
+
+// callbackProvider takes the callback and nothing else.
+type callbackProvider struct {
+	noop.MeterProvider
+	meter *callbackMeter
+}
+
+func (p callbackProvider) Meter(string, ...metric.MeterOption) metric.Meter { return p.meter }
+
+type callbackMeter struct {
+	noop.Meter
+	callback metric.Callback
+}
+
+func (m *callbackMeter) RegisterCallback(f metric.Callback, _ ...metric.Observable) (metric.Registration, error) {
+	m.callback = f
+	return noop.Registration{}, nil
+}
+
+func reportPerBreaker(b *testing.B, breakers int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(breakers), "ns/breaker")
+}
+
+func benchmarkCollect(b *testing.B, reader *sdkmetric.ManualReader, breakers int) {
+	var data metricdata.ResourceMetrics
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := reader.Collect(context.Background(), &data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	reportPerBreaker(b, breakers)
+}
+
+// observeBare observes the series of so many breakers, with constant values.
+func observeBare(b *testing.B, provider *sdkmetric.MeterProvider, breakers int) {
+	meter := provider.Meter("bare")
+	type observation struct {
+		instrument metric.Int64Observable
+		options    []metric.ObserveOption
+	}
+	var all []observation
+	var instruments []metric.Observable
+	// As many series an instrument and a breaker as there are, with as many labels.
+	for i, shape := range []struct{ series, labels int }{
+		{6, 4}, {4, 3}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {1, 2},
+	} {
+		c, err := meter.Int64ObservableCounter(fmt.Sprintf("bare.%d", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		instruments = append(instruments, c)
+		for k := range breakers {
+			for s := range shape.series {
+				labels := []attribute.KeyValue{
+					attribute.String("service", service), attribute.String("endpoint", fmt.Sprintf("host-%d", k)),
+					attribute.String("series", fmt.Sprint(s)), attribute.String("more", ""),
+				}
+				set := attribute.NewSet(labels[:shape.labels]...)
+				all = append(all, observation{c, []metric.ObserveOption{metric.WithAttributeSet(set)}})
+			}
+		}
+	}
+	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for _, one := range all {
+			o.ObserveInt64(one.instrument, 1, one.options...)
+		}
+		return nil
+	}, instruments...)
+	if err != nil {
+		b.Fatal(err)
+	}
+}

@@ -1,0 +1,64 @@
+package otelcb_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/otelcb"
+)
+
+// One breaker, observed under the global providers. Nothing else is needed: calls do not change.
+func ExampleObserve() {
+	b, err := breaker.New(breaker.Config{Service: "payments", Endpoint: "https://pay.example"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	registration, err := otelcb.Observe(b)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = registration.Unregister() }()
+
+	err = b.Do(context.Background(), func(context.Context) error { return nil })
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A group is observed as a whole, the breakers that it will make later included.
+func ExampleObserve_group() {
+	reader := sdkmetric.NewManualReader()
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+
+	g, err := breaker.NewGroup(breaker.Config{Service: "search"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	registration, err := otelcb.Observe(g, otelcb.WithMeterProvider(provider))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = registration.Unregister() }()
+	g.Get("https://eu.search.example")
+	g.Get("https://us.search.example").ForceOpen("drill")
+
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &data); err != nil {
+		log.Fatal(err)
+	}
+	for _, m := range data.ScopeMetrics[0].Metrics {
+		if gauge, ok := m.Data.(metricdata.Gauge[int64]); ok && m.Name == "circuit_breaker.state" {
+			for _, p := range gauge.DataPoints {
+				endpoint, _ := p.Attributes.Value("endpoint")
+				fmt.Println(endpoint.AsString(), p.Value)
+			}
+		}
+	}
+	// Unordered output:
+	// https://eu.search.example 0
+	// https://us.search.example 2
+}
