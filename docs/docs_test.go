@@ -1,0 +1,108 @@
+// Package docs_test keeps the documents true to the source.
+package docs_test
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/otelbreaker/otelbreaker/"
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func golist(t *testing.T, arguments ...string) []string {
+	t.Helper()
+	command := exec.Command("go", append([]string{"list"}, arguments...)...)
+	command.Dir = ".."
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func TestThePackageDiagramMatchesTheImports(t *testing.T) {
+	drawn := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^    ([\w/]+)(?: --> ([\w/]+))?$`).FindAllStringSubmatch(read(t, "design.md"), -1) {
+		drawn[strings.TrimSpace(m[1]+" "+m[2])] = true
+	}
+	real := map[string]bool{}
+	imported := map[string]bool{}
+	for _, line := range golist(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
+		words := strings.Fields(line)
+		from := strings.TrimPrefix(words[0], module)
+		for _, to := range words[1:] {
+			if to, own := strings.CutPrefix(to, module); own {
+				real[from+" "+to] = true
+				imported[from] = true
+			}
+		}
+		if from != "docs" && !imported[from] {
+			real[from] = true // imports none of ours, and still is to be seen
+		}
+	}
+	for edge := range maps.Keys(drawn) {
+		if !real[edge] {
+			t.Errorf("drawn, but not so in the source: %s", edge)
+		}
+	}
+	for _, edge := range slices.Sorted(maps.Keys(real)) {
+		if !drawn[edge] {
+			t.Errorf("not drawn: %s", edge)
+		}
+	}
+}
+
+func TestWhoImportsWhat(t *testing.T) {
+	for name, forbidden := range map[string]string{
+		"breaker":   `\.`,
+		"otelcb":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+		"logs":      `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+		"health":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+		"transport": `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+	} {
+		pattern := regexp.MustCompile(forbidden)
+		for _, path := range golist(t, "-deps", "./"+name) {
+			first, _, _ := strings.Cut(path, "/")
+			if name == "breaker" && (!strings.Contains(first, ".") || path == module+name) {
+				continue
+			}
+			if pattern.MatchString(path) {
+				t.Errorf("%s reaches %s", name, path)
+			}
+		}
+	}
+}
+
+func TestEveryPromiseIsProvenByATestThatExists(t *testing.T) {
+	text := read(t, "guarantees.md")
+	declared := map[string]bool{}
+	out, err := exec.Command("grep", "-rhoE", "--include=*_test.go", `^func (Test|Fuzz)\w+`, "..").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Fields(string(out)) {
+		declared[line] = true
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(text, -1)
+	if len(named) == 0 {
+		t.Fatal("guarantees.md names no test")
+	}
+	for _, m := range named {
+		if !declared[m[1]] {
+			t.Errorf("guarantees.md names %s, which does not exist", m[1])
+		}
+	}
+}

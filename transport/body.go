@@ -1,0 +1,59 @@
+package transport
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+)
+
+// body is the body of a response whose headers were good: it tells its call how it ends. Read and Close may be called
+// at the same time, as those of net/http may.
+//
+// It comes with a response of its own, a copy, because net/http holds on to the one it made until the body has ended:
+// set into that one, a body that the caller has forgotten would never become garbage.
+type body struct {
+	res   http.Response  // the caller's
+	made  *http.Response // by the transport beneath
+	inner io.ReadCloser
+	call  *call
+	ended atomic.Bool // at its end, which is when the trailers are there
+}
+
+// writableBody is one that can be written to. WriterTo, on the other hand, is not passed on: its error does not tell
+// whether reading failed or writing.
+type writableBody struct{ *body }
+
+func (b writableBody) Write(p []byte) (int, error) { return b.inner.(io.Writer).Write(p) }
+
+// watch gives the response to hand to the caller, whose body settles the call.
+func watch(res *http.Response, c *call) *http.Response {
+	b := &body{res: *res, made: res, inner: res.Body, call: c}
+	b.res.Body = b
+	if _, writable := res.Body.(io.Writer); writable {
+		b.res.Body = writableBody{b}
+	}
+	return &b.res
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.inner.Read(p)
+	switch err {
+	case nil:
+	case io.EOF:
+		if b.ended.CompareAndSwap(false, true) && b.res.Trailer == nil {
+			b.res.Trailer = b.made.Trailer // those that were not announced
+		}
+		b.call.end(breaker.Result{Outcome: breaker.Success, Elapsed: b.call.elapsed})
+	default:
+		b.call.breakOff(err)
+	}
+	return n, err
+}
+
+// Close settles first, for closing may take its time, and a Read that it ends must not count as broken off.
+func (b *body) Close() error {
+	b.call.end(b.call.unfinished())
+	return b.inner.Close()
+}

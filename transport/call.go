@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
+	"weak"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+)
+
+// call is one whose headers were good and whose body has yet to end. The body holds it, and not the other way round,
+// so that it becomes garbage with the body.
+type call struct {
+	transport *Transport
+	permit    breaker.Permit
+	by        caller
+	traced    context.Context
+	elapsed   time.Duration // to the headers
+	settled   atomic.Bool
+}
+
+// await takes over the permit until the body of res ends.
+func (t *Transport) await(permit *breaker.Permit, req *http.Request, res *http.Response, elapsed time.Duration) *call {
+	c := &call{
+		transport: t,
+		permit:    permit.Move(),
+		by:        callerOf(req),
+		traced:    traced(req.Context(), res),
+		elapsed:   elapsed,
+	}
+	// A body that nobody reads or closes settles when it is garbage. By a finalizer, for a cleanup would cost each call
+	// two more allocations. What finalizers ask for holds: a call is in no cycle, and what it keeps is small.
+	runtime.SetFinalizer(c, (*call).forget)
+	if left, probe := c.permit.Lease(); probe {
+		c.settleBefore(left)
+	}
+	return c
+}
+
+// settleBefore has a probe succeed shortly before its lease ends, should the body live that long: there was a good
+// answer, and a stream may go on for ever. A tenth of the lease, up to a second, is for a timer that comes late.
+func (c *call) settleBefore(end time.Duration) {
+	// Weak, so that a call is none the longer in memory, and one whose body is forgotten becomes garbage.
+	still := weak.Make(c)
+	time.AfterFunc(end-min(end/10, time.Second), func() {
+		if c := still.Value(); c != nil {
+			c.settle(c.unfinished())
+		}
+	})
+}
+
+// forget settles a call whose body is garbage: there was a good answer. Whether the caller had cancelled is not asked,
+// for the goroutine of the finalizers must not touch the context of a testing/synctest bubble.
+func (c *call) forget() { c.settle(breaker.Result{Outcome: breaker.Success, Elapsed: c.elapsed}) }
+
+// unfinished judges a body that is read no further: there was a good answer, unless the caller has given it all up.
+func (c *call) unfinished() breaker.Result {
+	r := breaker.Result{Outcome: breaker.Success, Elapsed: c.elapsed}
+	if c.by.cancelled() {
+		r.Outcome = breaker.Ignored
+	}
+	return r
+}
+
+// breakOff ends a call whose body failed.
+func (c *call) breakOff(err error) {
+	if c.settled.Load() {
+		return
+	}
+	r := breaker.Result{Outcome: breaker.Failure, ErrorType: errorTypePanic, Elapsed: c.elapsed}
+	defer func() { c.end(r) }() // also when the user's classification panics
+	r = c.transport.failed(c.by, err, c.elapsed)
+}
+
+// end settles on behalf of whoever holds the body.
+func (c *call) end(r breaker.Result) {
+	if c.settle(r) {
+		runtime.SetFinalizer(c, nil)
+	}
+}
+
+// settle reports the result, once.
+func (c *call) settle(r breaker.Result) (first bool) {
+	if !c.settled.CompareAndSwap(false, true) {
+		return false
+	}
+	c.permit.DoneWith(c.traced, r)
+	return true
+}
