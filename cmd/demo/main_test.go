@@ -1,0 +1,118 @@
+package main
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestMain runs the demo itself where a test has started this binary as such.
+func TestMain(m *testing.M) {
+	if os.Getenv("DEMO_TEST_AS_PROGRAM") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestRun_Usage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		says []string
+	}{
+		{[]string{"-help"}, exitOK, []string{"Usage: demo", "-listen host:port", "-once", "-rate", "OTEL_EXPORTER_OTLP_ENDPOINT", "Ctrl-C", defaultListen}},
+		{[]string{"-rate", "0"}, exitUsage, []string{"-rate is 0", "1 to 200"}},
+		{[]string{"-rate", "201"}, exitUsage, []string{"-rate is 201", "1 to 200"}},
+		{[]string{"-rate", "many"}, exitUsage, []string{"many"}},
+		{[]string{"-listen", "8090"}, exitUsage, []string{`-listen is "8090"`, "host:port", defaultListen}},
+		{[]string{"-listen", "localhost:http"}, exitUsage, []string{`"localhost:http"`, "0 to 65535"}},
+		{[]string{"-listen", "localhost:65536", "-rate", "-1"}, exitUsage, []string{"65536", "-rate is -1"}},
+		{[]string{"now"}, exitUsage, []string{`"now"`, "-help"}},
+		{[]string{"-what"}, exitUsage, []string{"-what", "Usage"}},
+	} {
+		out, log := &lines{t: t}, &lines{t: t}
+		if code := run(t.Context(), c.args, out, log); code != c.code {
+			t.Errorf("%q: exit code %d, want %d", c.args, code, c.code)
+		}
+		for _, text := range c.says {
+			if !strings.Contains(log.String(), text) {
+				t.Errorf("%q: %q is not said:\n%s", c.args, text, log)
+			}
+		}
+		if out.String() != "" {
+			t.Errorf("%q: standard output has %s", c.args, out)
+		}
+	}
+}
+
+func TestParse_Listen(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, defaultListen},
+		{[]string{"-once"}, "127.0.0.1:0"},
+		{[]string{"-once", "-listen", defaultListen}, defaultListen},
+		{[]string{"-listen", "[::1]:0"}, "[::1]:0"},
+	} {
+		s, err := parse(c.args, &lines{t: t})
+		if err != nil || s.listen != c.want {
+			t.Errorf("%q: listens on %q, %v; want %q", c.args, s.listen, err, c.want)
+		}
+	}
+}
+
+func TestRun_PortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	out, log := &lines{t: t}, &lines{t: t}
+	if code := run(t.Context(), []string{"-listen", taken.Addr().String()}, out, log); code != exitFailed {
+		t.Errorf("exit code %d, want %d", code, exitFailed)
+	}
+	for _, text := range []string{taken.Addr().String(), "address already in use", "-listen 127.0.0.1:0"} {
+		if !strings.Contains(log.String(), text) {
+			t.Errorf("%q is not said: %s", text, log)
+		}
+	}
+	if out.String() != "" {
+		t.Errorf("standard output has %s", out)
+	}
+}
+
+func TestWelcome_WarnsOffLoopback(t *testing.T) {
+	for listen, warned := range map[string]bool{"127.0.0.1:0": false, "localhost:0": false, "0.0.0.0:0": true, ":0": true} {
+		s := quick(t)
+		s.listen = listen
+		a, err := start(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopAtEnd(t, a)
+		a.welcome()
+		if got := strings.Contains(s.log.(*lines).String(), "not a loopback address"); got != warned {
+			t.Errorf("%s: warned is %t, want %t", listen, got, warned)
+		}
+		if !strings.Contains(s.out.(*lines).String(), a.url()+"/health/circuit-breakers") {
+			t.Errorf("%s: where to look is not said: %s", listen, s.out)
+		}
+		if _, err := newOutputs(a.url()).metrics(t.Context()); err != nil {
+			t.Errorf("%s: %v", listen, err)
+		}
+	}
+}
+
+func TestStart_BadEnvironment(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon")
+	s := quick(t)
+	if code := show(t.Context(), s); code != exitFailed {
+		t.Errorf("exit code %d, want %d", code, exitFailed)
+	}
+	if said := s.log.(*lines).String(); !strings.Contains(said, "OTEL_EXPORTER_OTLP_PROTOCOL") {
+		t.Errorf("it says %s", said)
+	}
+}
