@@ -1,0 +1,96 @@
+# Every tool is built from a pinned Go module into .bin/; nothing else is downloaded. Needed on the
+# machine: Go, make, git, bash, and a C compiler for the race detector.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+# The same results in a clone, an unpacked archive or a folder that git does not trust, and under a
+# folder with a workspace file.
+export GOFLAGS := $(strip $(filter-out -buildvcs%,$(GOFLAGS)) -buildvcs=false)
+export GOWORK := off
+
+BIN := $(CURDIR)/.bin
+
+# Every module of the repository; those that hold code; those whose tests need nothing but Go.
+MODULES := $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/node_modules/*' | xargs -n 1 dirname | sort)
+CODE    := $(filter-out ./tools/%,$(MODULES))
+LIGHT   := $(filter-out ./e2e ./e2e/%,$(CODE))
+
+# $(call each,MODULES,COMMAND) runs a command in every one of them and stops at the first failure.
+each = for module in $(1); do echo "$$module: $(2)"; (cd $$module && $(2)); done
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run the demo until Ctrl-C
+	go run ./cmd/demo
+
+.PHONY: demo-once
+demo-once: ## Run one outage through the demo and check its result
+	go run ./cmd/demo -once
+
+.PHONY: test
+test: format vet tidy lint $(BIN)/gotestsum ## Check and test everything that needs no collector
+	@tools/gotest "$(LIGHT)" -race
+
+.PHONY: e2e
+e2e: $(BIN)/otelcol $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector
+	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
+
+.PHONY: bench
+bench: ## Run the benchmarks; the result also goes to .bin/bench.txt
+	@mkdir -p $(BIN)
+	go test -run '^$$' -bench . -benchmem ./... | tee $(BIN)/bench.txt
+
+.PHONY: bench-diff
+bench-diff: $(BIN)/benchstat ## Compare the last benchmarks with those in OLD=file
+	$(BIN)/benchstat $(OLD) $(BIN)/bench.txt
+
+.PHONY: format
+format: ## Check that all files are formatted
+	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: vet
+vet: ## Run go vet in every module
+	@$(call each,$(CODE),go vet ./...)
+
+.PHONY: tidy
+tidy: ## Check that every go.mod and go.sum is tidy
+	@$(call each,$(MODULES),go mod tidy -diff)
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## Run the linters of .golangci.yml in every module
+	@$(call each,$(CODE),$(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...)
+
+.PHONY: vuln
+vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (asks vuln.go.dev)
+	@$(call each,$(CODE),$(BIN)/govulncheck ./...)
+
+.PHONY: cover
+cover: ## Measure the tests' coverage of the root module; details go to .bin/cover.html
+	@mkdir -p $(BIN)
+	go test -coverpkg=./... -coverprofile=$(BIN)/cover.out ./...
+	go tool cover -html=$(BIN)/cover.out -o $(BIN)/cover.html
+	@go tool cover -func=$(BIN)/cover.out | tail -n 1
+
+.PHONY: clean
+clean: ## Remove what the targets above have built
+	rm -rf $(BIN)
+
+# A tool is a module under tools/ with a tool line of the same name; each has its own, for the
+# versions that they require of the same modules conflict.
+$(BIN)/%: tools/%/go.mod tools/%/go.sum
+	@echo "building $* (once)"
+	@go build -C tools/$* -o $(BIN)/ tool
+	@touch $@
+
+$(BIN)/otelcol: $(wildcard e2e/otelcol/*.go) e2e/otelcol/go.mod e2e/otelcol/go.sum
+	@echo "building the OpenTelemetry Collector (once; minutes where Go's caches are empty)"
+	@go build -C e2e/otelcol -o $@ .
+	@touch $@
