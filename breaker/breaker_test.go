@@ -168,11 +168,12 @@ func TestEventsTellTheOutage(t *testing.T) {
 
 func TestErrorTypeIsNeverTheText(t *testing.T) {
 	for want, err := range map[string]error{
-		"timeout":                fmt.Errorf("secret: %w", context.DeadlineExceeded),
-		"*errors.errorString":    fmt.Errorf("secret: %w", errors.New("secret")),
-		"*exec.Error":            &exec.Error{Name: "secret", Err: errors.New("secret")},
-		"503":                    fmt.Errorf("secret: %w", typed("503")),
-		strings.Repeat("x", 128): typed(strings.Repeat("x", 1000)),
+		"timeout":                     fmt.Errorf("secret: %w", context.DeadlineExceeded),
+		"*errors.errorString":         fmt.Errorf("secret: %w", errors.New("secret")),
+		"*exec.Error":                 &exec.Error{Name: "secret", Err: errors.New("secret")},
+		"503":                         fmt.Errorf("secret: %w", typed("503")),
+		strings.Repeat("x", 128):      typed(strings.Repeat("x", 1000)),
+		"x" + strings.Repeat("ä", 63): typed("x" + strings.Repeat("ä", 100)), // not half a letter
 	} {
 		r := new(recorder)
 		b := mustNew(t, breaker.Config{FailureThreshold: 1}, r)

@@ -71,8 +71,8 @@ func errorType(err error) string {
 	}
 	var named interface{ ErrorType() string }
 	if errors.As(err, &named) {
-		text := strings.ToValidUTF8(named.ErrorType(), "")
-		return text[:min(len(text), maxErrorType)]
+		text := named.ErrorType()
+		return strings.ToValidUTF8(text[:min(len(text), maxErrorType)], "")
 	}
 	var timeout interface{ Timeout() bool }
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -90,7 +91,7 @@ func NewGroup(c Config, options ...GroupOption) (*Group, error) {
 }
 
 // Get gives the endpoint's breaker, making it where there is none. It never gives nil. User info, query and fragment
-// of a URL are left out of its name.
+// of a URL are left out of its name, and what is not valid UTF-8 is replaced.
 func (g *Group) Get(endpoint string) *Breaker {
 	if b, found := g.byName.Load(endpoint); found {
 		return b.(*Breaker)
@@ -98,7 +99,7 @@ func (g *Group) Get(endpoint string) *Breaker {
 	if endpoint == "" {
 		return g.Get(defaultName)
 	}
-	if clean := withoutSecrets(endpoint); clean != endpoint {
+	if clean := strings.ToValidUTF8(withoutSecrets(endpoint), "\uFFFD"); clean != endpoint {
 		return g.Get(clean)
 	}
 	return g.add(endpoint)

@@ -45,6 +45,9 @@ func TestGroupGivesEachEndpointItsOwnBreaker(t *testing.T) {
 	if g.Get("") != g.Get("") || g.Get("").Snapshot().Endpoint != "default" {
 		t.Error("the empty endpoint has no breaker of its own")
 	}
+	if got := g.Get("\xff").Snapshot().Endpoint; got != "\uFFFD" {
+		t.Errorf("a name that is not valid UTF-8 became %q", got)
+	}
 }
 
 func TestG15_GroupKeepsSecretsOutOfNames(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -119,7 +118,7 @@ func BenchmarkBlocked(b *testing.B) {
 	}
 }
 
-// BenchmarkCollect shows what a collection of so many breakers takes: in all, what the SDK takes for as many bare
+// BenchmarkCollect shows what a collection of so many breakers takes: in all, what the SDK takes for the same
 // observations, and our part alone, where observations go nowhere.
 func BenchmarkCollect(b *testing.B) {
 	for _, breakers := range []int{1, 100, 1000} {
@@ -134,7 +133,11 @@ func BenchmarkCollect(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("breakers=%d/sdk", breakers), func(b *testing.B) {
 			reader, provider := newUnlimitedReader()
-			observeBare(b, provider, breakers)
+			r, err := otelcb.Observe(g, otelcb.WithMeterProvider(replayProvider{provider}))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = r.Unregister() }()
 			benchmarkCollect(b, reader, breakers)
 		})
 		b.Run(fmt.Sprintf("breakers=%d/ours", breakers), func(b *testing.B) {
@@ -188,42 +191,39 @@ func benchmarkCollect(b *testing.B, reader *sdkmetric.ManualReader, breakers int
 	reportPerBreaker(b, breakers)
 }
 
-// observeBare observes the series of so many breakers, with constant values.
-func observeBare(b *testing.B, provider *sdkmetric.MeterProvider, breakers int) {
-	meter := provider.Meter("bare")
-	type observation struct {
-		instrument metric.Int64Observable
-		options    []metric.ObserveOption
-	}
-	var all []observation
-	var instruments []metric.Observable
-	// As many series an instrument and a breaker as there are, with as many labels.
-	for i, shape := range []struct{ series, labels int }{
-		{6, 4}, {4, 3}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {1, 2}, {1, 2},
-	} {
-		c, err := meter.Int64ObservableCounter(fmt.Sprintf("bare.%d", i))
-		if err != nil {
-			b.Fatal(err)
-		}
-		instruments = append(instruments, c)
-		for k := range breakers {
-			for s := range shape.series {
-				labels := []attribute.KeyValue{
-					attribute.String("service", service), attribute.String("endpoint", fmt.Sprintf("host-%d", k)),
-					attribute.String("series", fmt.Sprint(s)), attribute.String("more", ""),
-				}
-				set := attribute.NewSet(labels[:shape.labels]...)
-				all = append(all, observation{c, []metric.ObserveOption{metric.WithAttributeSet(set)}})
+// replayProvider takes down what a callback observes the first time, and observes just that from then on.
+type replayProvider struct{ metric.MeterProvider }
+
+func (p replayProvider) Meter(name string, options ...metric.MeterOption) metric.Meter {
+	return replayMeter{p.MeterProvider.Meter(name, options...)}
+}
+
+type replayMeter struct{ metric.Meter }
+
+func (m replayMeter) RegisterCallback(f metric.Callback, all ...metric.Observable) (metric.Registration, error) {
+	var taken []func(metric.Observer)
+	return m.Meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		if taken == nil {
+			if err := f(ctx, observerFunc{add: func(one func(metric.Observer)) { taken = append(taken, one) }}); err != nil {
+				return err
 			}
 		}
-	}
-	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		for _, one := range all {
-			o.ObserveInt64(one.instrument, 1, one.options...)
+		for _, one := range taken {
+			one(o)
 		}
 		return nil
-	}, instruments...)
-	if err != nil {
-		b.Fatal(err)
-	}
+	}, all...)
+}
+
+type observerFunc struct {
+	noop.Observer
+	add func(func(metric.Observer))
+}
+
+func (f observerFunc) ObserveInt64(i metric.Int64Observable, v int64, options ...metric.ObserveOption) {
+	f.add(func(o metric.Observer) { o.ObserveInt64(i, v, options...) })
+}
+
+func (f observerFunc) ObserveFloat64(i metric.Float64Observable, v float64, options ...metric.ObserveOption) {
+	f.add(func(o metric.Observer) { o.ObserveFloat64(i, v, options...) })
 }
