@@ -32,11 +32,8 @@ type Breaker struct {
 // configuration is reported at once, each thing as a [*ConfigError].
 func New(c Config, listeners ...Listener) (*Breaker, error) {
 	c, err := c.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	subscribed, err := subscriptions(listeners)
-	if err != nil {
+	subscribed, wrong := subscriptions(listeners)
+	if err := errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
 	return newBreaker(c, subscribed), nil
@@ -86,7 +83,7 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	err = fn(ctx)
 	if err == nil && word(b.word.Load())&classified == 0 {
 		returned = true
-		b.succeed(ctx, t)
+		b.succeed(ctx, t, 0)
 		return nil
 	}
 	r := b.judge(ctx, err) // may panic, in the user's Classify

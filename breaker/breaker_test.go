@@ -63,6 +63,12 @@ func TestNilArgumentsGetAClearError(t *testing.T) {
 	var nothing breaker.Permit
 	nothing.Done(t.Context(), breaker.Failure)
 	nothing.DoneErr(t.Context(), errDown)
+	p, err := b.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.DoneErr(none, errDown)
+	wantCounts(t, b, 0, 1, 0, 0)
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -60,28 +60,31 @@ func (b *Breaker) admitLocked(ctx context.Context) (t token, admitted bool) {
 }
 
 // succeed takes a success. While the breaker is closed and nothing bears on it, that is one addition to a stripe.
-func (b *Breaker) succeed(ctx context.Context, t token) {
+func (b *Breaker) succeed(ctx context.Context, t token, elapsed time.Duration) {
 	w := word(b.word.Load())
 	if t.lease == nil && w&(stateMask|look|ringed) == 0 && uint64(w>>genShift) == t.gen &&
-		(w&(timed|aged) == 0 || b.isPlain(t)) {
+		(w&(timed|aged) == 0 || b.isPlain(t, elapsed)) {
 		b.stripe().success.Add(1)
 		return
 	}
-	b.settleLocked(ctx, t, &Result{})
+	b.settleLocked(ctx, t, &Result{Elapsed: elapsed})
 }
 
 // isPlain tells that a success needs no more than to be counted: it was not slow, and the newest bucket of the window
 // is not yet full.
-func (b *Breaker) isPlain(t token) bool {
+func (b *Breaker) isPlain(t token, elapsed time.Duration) bool {
 	now, limit := b.clock(), b.rules.Load().SlowCallDuration
-	return now < b.windowEnd.Load() && (t.start == 0 || limit == 0 || time.Duration(now-t.start) <= limit)
+	if elapsed == 0 && t.start != 0 {
+		elapsed = time.Duration(now - t.start)
+	}
+	return now < b.windowEnd.Load() && (limit == 0 || elapsed <= limit)
 }
 
 // settle takes the result of a call that was let through, exactly once, and lets it move the period that admitted it.
 func (b *Breaker) settle(ctx context.Context, t token, r *Result) {
 	switch {
-	case r.Outcome == Success && r.Elapsed == 0:
-		b.succeed(ctx, t)
+	case r.Outcome == Success:
+		b.succeed(ctx, t, r.Elapsed)
 	case r.Outcome == Ignored && t.lease == nil:
 		b.stripe().ignored.Add(1)
 	default:
@@ -132,7 +135,7 @@ func (b *Breaker) count(t token, r *Result, now instant) (slow bool) {
 		return false
 	default:
 		b.failures++
-		b.lastFailure = now.wall
+		b.failedAt(now)
 	}
 	limit := b.rules.Load().SlowCallDuration
 	if limit == 0 {
@@ -147,6 +150,13 @@ func (b *Breaker) count(t token, r *Result, now instant) (slow bool) {
 	}
 	b.slow++
 	return true
+}
+
+// failedAt keeps the time of the newest failure: two may come here in the other order than they read the clock.
+func (b *Breaker) failedAt(now instant) {
+	if now.wall.After(b.lastFailure) {
+		b.lastFailure = now.wall
+	}
 }
 
 func (b *Breaker) judgeClosed(ctx context.Context, r *Result, slow bool, now instant) (caused *Event) {
@@ -216,6 +226,7 @@ func (b *Breaker) judgeProbe(ctx context.Context, r *Result, now instant) (cause
 		b.consecutive++
 		b.outage.failures++
 		caused = b.transition(Open, Reason{Rule: RuleProbeFailed, Observed: 1, Threshold: 1}, tally{}, causedBy(ctx, r), now)
+	case Ignored:
 	}
 	b.publish() // a place is free, if nothing else
 	return caused

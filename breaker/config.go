@@ -151,8 +151,8 @@ func (c Config) validate() error {
 	}
 	for _, f := range []struct{ field, value string }{{"Service", c.Service}, {"Endpoint", c.Endpoint}} {
 		refuse(!utf8.ValidString(f.value), f.field, fmt.Sprintf("%q", withoutSecrets(f.value)), "valid UTF-8")
-		refuse(withoutSecrets(f.value) != f.value, f.field, "a URL with user info, query or fragment (withheld)",
-			"a name, or a base URL without them")
+		refuse(withoutSecrets(f.value) != f.value, f.field, "with a query, a fragment or user info (withheld)",
+			"a name or a base URL without '?', '#' and '@'")
 	}
 	for _, f := range []struct {
 		field string
@@ -228,21 +228,27 @@ func names(service, endpoint string) (string, string) {
 	return service, endpoint
 }
 
-// withoutSecrets takes user info, query and fragment out of a URL, for they may hold credentials and an endpoint
-// leaves in every signal. A text that is no URL comes back as it is.
-func withoutSecrets(endpoint string) string {
-	scheme, rest, found := strings.Cut(endpoint, "://")
-	if !found {
-		return endpoint
+// withoutSecrets takes query, fragment and user info out of what is to be a name, for they may hold credentials and a
+// name leaves in every signal. It need not be a URL that is well-formed: connection strings look alike. A URL that
+// makes no sense is replaced, for who knows what it holds.
+func withoutSecrets(text string) string {
+	if !strings.ContainsAny(text, "@?#") {
+		return text
 	}
-	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		rest = rest[:i]
+	if i := strings.IndexAny(text, "?#"); i >= 0 {
+		text = text[:i]
 	}
-	authority, path := rest, ""
-	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		authority, path = rest[:i], rest[i:]
+	scheme, _, isURL := strings.Cut(text, "://")
+	if i := strings.LastIndexByte(text, '@'); i >= 0 {
+		text = text[i+1:]
+		if isURL {
+			text = scheme + "://" + text
+		}
 	}
-	return scheme + "://" + authority[strings.LastIndexByte(authority, '@')+1:] + path
+	if _, err := url.Parse(text); isURL && err != nil {
+		return "invalid"
+	}
+	return text
 }
 
 // delay is how long to stay open after so many reopenings of one outage. random is in [0, 1); asked is what the

@@ -92,7 +92,11 @@ func (c *Config) UnmarshalJSON(text []byte) error {
 		}
 		delete(given, f.key)
 		if err := readField(f.of(&read), value); err != "" {
-			errs = append(errs, &ConfigError{Field: f.key, Value: short(value), Allowed: err})
+			bad := &ConfigError{Field: f.key, Value: short(value), Allowed: err}
+			if _, text := f.of(&read).(*string); text {
+				bad.Value = "(withheld)" // a name may hold a credential
+			}
+			errs = append(errs, bad)
 		}
 	}
 	unknown := make([]string, 0, len(given))
@@ -101,7 +105,7 @@ func (c *Config) UnmarshalJSON(text []byte) error {
 	}
 	sort.Strings(unknown)
 	for _, key := range unknown {
-		errs = append(errs, &ConfigError{Field: fmt.Sprintf("%q", key), Value: short(given[key]),
+		errs = append(errs, &ConfigError{Field: fmt.Sprintf("%q", short([]byte(key))), Value: "(withheld)",
 			Allowed: "no such field; they are named as in Config, in lower case with underscores"})
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -58,8 +58,8 @@ func TestG18_BadSerializedConfigIsRefusedByName(t *testing.T) {
 		`{"failure_threshold":"5"}`:     `failure_threshold is "5": allowed is a whole number`,
 		`{"failure_threshold":5.5}`:     `failure_threshold is 5.5: allowed is a whole number`,
 		`{"failure_rate":null}`:         `failure_rate is null: allowed is a number`,
-		`{"service":7}`:                 `service is 7: allowed is a text`,
-		`{"failure_treshold":5}`:        `"failure_treshold" is 5: allowed is no such field`,
+		`{"service":7}`:                 `service is (withheld): allowed is a text`,
+		`{"failure_treshold":5}`:        `"failure_treshold" is (withheld): allowed is no such field`,
 		`[1]`:                           `must be an object`,
 		`{"jitter":` + longText() + `}`: `…: allowed is a number`,
 	} {

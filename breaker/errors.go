@@ -66,16 +66,18 @@ const (
 // errorType names an error by what it is, never by its text, which may hold anything: by its own ErrorType method,
 // as "timeout", or by its Go type.
 func errorType(err error) string {
-	if err == nil {
-		return ""
-	}
-	var named interface{ ErrorType() string }
-	if errors.As(err, &named) {
+	if named, ok := errors.AsType[interface {
+		error
+		ErrorType() string
+	}](err); ok {
 		text := named.ErrorType()
 		return strings.ToValidUTF8(text[:min(len(text), maxErrorType)], "")
 	}
-	var timeout interface{ Timeout() bool }
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	if errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
 		return errorTypeTimeout
 	}
 	// Wrappers that say only that they wrap would hide the type that matters.
@@ -91,9 +93,28 @@ func errorType(err error) string {
 
 // askedDelay is the pause that an error asks for by a RetryAfter method, or 0.
 func askedDelay(err error) time.Duration {
-	var asks interface{ RetryAfter() time.Duration }
-	if err != nil && errors.As(err, &asks) {
+	if asks, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err); ok {
 		return asks.RetryAfter()
 	}
 	return 0
+}
+
+// describe fills in what the error says of itself. Its methods are somebody else's, so this is done outside every
+// lock, and one that panics (a typed nil's, say) costs no more than what it had to say.
+func (r *Result) describe() {
+	if r.Outcome != Failure || r.Err == nil {
+		return
+	}
+	defer func() {
+		if recover() != nil && r.ErrorType == "" {
+			r.ErrorType = reflect.TypeOf(r.Err).String()
+		}
+	}()
+	r.RetryAfter = max(r.RetryAfter, askedDelay(r.Err))
+	if r.ErrorType == "" {
+		r.ErrorType = errorType(r.Err)
+	}
 }

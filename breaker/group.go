@@ -1,8 +1,11 @@
 package breaker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -45,115 +48,161 @@ func WithListeners(listeners ...Listener) GroupOption {
 	})
 }
 
-// Group makes a breaker for each endpoint on first use, all with one configuration. It is bounded: when it is full,
-// closed breakers that have had no call for a while make room; breakers that are not closed, or overridden, never do.
-// Where none can make room, the call goes through one breaker that all such endpoints share, [OverflowEndpoint]. All
-// methods may be called concurrently.
+// Group makes a breaker for each endpoint on first use, all with one configuration. It is bounded: in a full one the
+// breaker that was asked for the longest time ago makes room, if it is idle: closed, with no failure or slow call that
+// its rules would still look at, and with no call in flight as far as [Group.Acquire] made it. Where none is idle, the
+// call goes through one breaker that all such endpoints share, [OverflowEndpoint]. Breakers that are not closed, or
+// overridden, never make room. All methods may be called concurrently.
 type Group struct {
 	config Config
 	most   int
-	byName sync.Map // endpoint to *Breaker
+	byName sync.Map      // endpoint to *member
+	turn   atomic.Uint64 // counts the breakers made; tells members apart by when they were asked for
 
 	mu         sync.Mutex
 	members    []*member // in the order in which they came
-	hand       int       // where the search for room goes on
-	overflow   atomic.Pointer[Breaker]
+	overflow   *member   // nil until it is needed
 	subscribed []*subscription
 }
 
+// member is a breaker's place in its group.
 type member struct {
 	breaker *Breaker
-	seen    uint64 // calls when the search for room last came by
+	asked   atomic.Uint64 // the group's turn when it was last asked for
+	calls   uint64        // that had succeeded when the group last looked, under its lock
+	pins    atomic.Int64  // calls in flight; far below 0 once the breaker was dropped
+}
+
+const (
+	dropped     = math.MinInt64 / 2
+	neverLooked = math.MaxUint64
+)
+
+// pin keeps the member from being dropped until release, unless it was dropped already.
+func (m *member) pin() bool { return m.pins.Add(1) > 0 }
+
+func (m *member) release() { m.pins.Add(-1) }
+
+// idle tells whether the breaker may be dropped. What it reads of the breaker is one word, so a search takes no locks.
+func (m *member) idle() bool {
+	return word(m.breaker.word.Load())&(stateMask|look|shadow) == 0 && m.pins.Load() == 0
 }
 
 // NewGroup makes an empty group. Config is checked as [New] does; its Endpoint must be empty, since Get names it, and
 // its Service may be, for a breaker is then named for its endpoint's host.
 func NewGroup(c Config, options ...GroupOption) (*Group, error) {
+	var errs []error
 	if c.Endpoint != "" {
-		return nil, &ConfigError{Field: "Endpoint", Value: fmt.Sprintf("%q", withoutSecrets(c.Endpoint)),
-			Allowed: "empty in a group, whose breakers are named by Get"}
+		errs = append(errs, &ConfigError{Field: "Endpoint", Value: fmt.Sprintf("%q", withoutSecrets(c.Endpoint)),
+			Allowed: "empty in a group, whose breakers are named by Get"})
 	}
-	checked, err := c.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	checked.Service, checked.Endpoint = c.Service, ""
-	g := &Group{config: checked, most: DefaultMaxEndpoints}
+	service := c.Service
+	c.Endpoint = ""
+	c, err := c.withDefaults()
+	errs = append(errs, err)
+	c.Service, c.Endpoint = service, ""
+	g := &Group{config: c, most: DefaultMaxEndpoints}
 	for i, o := range options {
 		if o == nil {
-			return nil, fmt.Errorf("breaker: group option %d is nil", i)
+			errs = append(errs, fmt.Errorf("breaker: group option %d is nil", i))
+			continue
 		}
-		if err := o.apply(g); err != nil {
-			return nil, err
-		}
+		errs = append(errs, o.apply(g))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return g, nil
 }
 
-// Get gives the endpoint's breaker, making it where there is none. It never gives nil. User info, query and fragment
+// Get gives the endpoint's breaker, making it where there is none. It never gives nil. Ask for it
+// at each call rather than keep it, for one that was dropped in a full group is seen by nobody any more. User info, query and fragment
 // of a URL are left out of its name, and what is not valid UTF-8 is replaced.
-func (g *Group) Get(endpoint string) *Breaker {
-	if b, found := g.byName.Load(endpoint); found {
-		return b.(*Breaker)
+func (g *Group) Get(endpoint string) *Breaker { return g.member(endpoint).breaker }
+
+// Acquire is [Breaker.Acquire] of the endpoint's breaker, which stays in the group for as long as the call is in
+// flight: until the permit is done.
+func (g *Group) Acquire(ctx context.Context, endpoint string) (Permit, error) {
+	m := g.member(endpoint)
+	for !m.pin() {
+		m = g.member(endpoint) // it was dropped in between
+	}
+	t, err := m.breaker.admit(ctx)
+	if err != nil {
+		m.release()
+		return Permit{}, err
+	}
+	return Permit{b: m.breaker, token: t, pin: m}, nil
+}
+
+func (g *Group) member(endpoint string) *member {
+	if found, ok := g.byName.Load(endpoint); ok {
+		m := found.(*member)
+		if turn := g.turn.Load(); m.asked.Load() != turn { // written once a turn, or cores would pass it around
+			m.asked.Store(turn)
+		}
+		return m
 	}
 	if endpoint == "" {
-		return g.Get(defaultName)
+		return g.member(defaultName)
 	}
 	if clean := strings.ToValidUTF8(withoutSecrets(endpoint), "\uFFFD"); clean != endpoint {
-		return g.Get(clean)
+		return g.member(clean)
 	}
 	return g.add(endpoint)
 }
 
-func (g *Group) add(endpoint string) *Breaker {
+func (g *Group) add(endpoint string) *member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if b, found := g.byName.Load(endpoint); found {
-		return b.(*Breaker)
+	if m, found := g.byName.Load(endpoint); found {
+		return m.(*member)
 	}
 	if endpoint == OverflowEndpoint || len(g.members) >= g.most && !g.makeRoom() {
-		if g.overflow.Load() == nil {
-			g.overflow.Store(g.newBreaker(OverflowEndpoint))
+		if g.overflow == nil {
+			g.overflow = g.newMember(OverflowEndpoint)
 		}
-		return g.overflow.Load()
+		return g.overflow
 	}
-	b := g.newBreaker(endpoint)
-	g.members = append(g.members, &member{breaker: b})
-	g.byName.Store(b.rules.Load().Endpoint, b)
-	return b
+	g.turn.Add(1)
+	m := g.newMember(endpoint)
+	g.members = append(g.members, m)
+	g.byName.Store(endpoint, m)
+	return m
 }
 
-func (g *Group) newBreaker(endpoint string) *Breaker {
+func (g *Group) newMember(endpoint string) *member {
 	c := g.config
 	c.Service, c.Endpoint = names(c.Service, endpoint)
-	return newBreaker(c, g.subscribed)
+	m := &member{breaker: newBreaker(c, g.subscribed), calls: neverLooked}
+	m.asked.Store(g.turn.Load())
+	return m
 }
 
-// makeRoom drops an idle breaker: the first, going round, that is closed, not overridden, and has had no call since
-// the search last came by.
+// makeRoom drops the idle breaker that was asked for the longest time ago, if there is one.
 func (g *Group) makeRoom() bool {
-	for range 2 * len(g.members) {
-		g.hand %= len(g.members)
-		m := g.members[g.hand]
-		if calls, droppable := m.breaker.activity(); !droppable || calls != m.seen {
-			m.seen = calls
-			g.hand++
+	oldest := -1
+	for i, m := range g.members {
+		if !m.idle() {
 			continue
 		}
-		g.byName.Delete(m.breaker.rules.Load().Endpoint)
-		g.members = slices.Delete(g.members, g.hand, g.hand+1)
-		return true
+		// Who kept the breaker need not ask for it, but shows in its count from one search to the next.
+		if calls := m.breaker.plain(); calls != m.calls {
+			if m.calls != neverLooked {
+				m.asked.Store(g.turn.Load())
+			}
+			m.calls = calls
+		}
+		if oldest < 0 || m.asked.Load() < g.members[oldest].asked.Load() {
+			oldest = i
+		}
 	}
-	return false
-}
-
-// activity tells how many calls a breaker has had, and whether it may be dropped were that none lately.
-func (b *Breaker) activity() (calls uint64, droppable bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	success, ignored, blocked := b.striped()
-	calls = success + ignored + blocked + b.successes + b.ignored + b.failures
-	return calls, b.state == Closed && b.override == Automatic
+	if oldest < 0 || !g.members[oldest].pins.CompareAndSwap(0, dropped) {
+		return false
+	}
+	g.byName.Delete(g.members[oldest].breaker.rules.Load().Endpoint)
+	g.members = slices.Delete(g.members, oldest, oldest+1)
+	return true
 }
 
 // All yields every breaker, in the order in which they came, the overflow breaker last. The group may change
@@ -179,8 +228,8 @@ func (g *Group) listLocked() []*Breaker {
 	for _, m := range g.members {
 		all = append(all, m.breaker)
 	}
-	if o := g.overflow.Load(); o != nil {
-		all = append(all, o)
+	if g.overflow != nil {
+		all = append(all, g.overflow.breaker)
 	}
 	return all
 }
@@ -207,4 +256,14 @@ func (g *Group) Subscribe(l Listener) (cancel func()) {
 		}
 		s.cancelled.Store(true)
 	}
+}
+
+// Flush is [Breaker.Flush] of every breaker that the group has.
+func (g *Group) Flush(ctx context.Context) error {
+	for _, b := range g.list() {
+		if err := b.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -53,6 +53,19 @@ func TestGroupGivesEachEndpointItsOwnBreaker(t *testing.T) {
 func TestG15_GroupKeepsSecretsOutOfNames(t *testing.T) {
 	g := mustGroup(t, breaker.Config{})
 	b := g.Get("https://user:hunter2@a.example:8443/path?token=hunter2#hunter2")
+	for name, want := range map[string]string{
+		"https://user:hunter2/ss@a.example":  "https://a.example",
+		"https://user:hunter2?x@a.example":   "invalid",
+		"//user:hunter2@a.example":           "a.example",
+		"user:hunter2@tcp(db:3306)/x":        "tcp(db:3306)/x",
+		"a.example/v1?api_key=hunter2":       "a.example/v1",
+		"GET /orders/{id}":                   "GET /orders/{id}",
+		"https://a.example?user=x@y.example": "https://a.example",
+	} {
+		if got := g.Get(name).Snapshot().Endpoint; got != want {
+			t.Errorf("a name with a secret became %q, want %q", got, want)
+		}
+	}
 	if got := b.Snapshot().Endpoint; got != "https://a.example:8443/path" {
 		t.Errorf("named %q", got)
 	}
@@ -92,13 +105,53 @@ func TestG12_AGroupIsBoundedAndEvictsOnlyIdleClosedBreakers(t *testing.T) {
 
 func TestG12_ABreakerInUseOutlivesAFloodOfStrangers(t *testing.T) {
 	g := mustGroup(t, breaker.Config{}, breaker.WithMaxEndpoints(8))
-	used := g.Get("used")
-	for i := range 1000 {
-		_ = used.Do(t.Context(), succeed)
-		g.Get(fmt.Sprintf("stranger-%d", i))
+	for i := range 6 {
+		_ = g.Get(fmt.Sprintf("early-%d", i)).Do(t.Context(), succeed)
 	}
-	if g.Get("used") != used {
-		t.Error("the breaker that was called all the time was evicted")
+	kept, asked := g.Get("kept"), g.Get("asked")
+	for i := range 1000 {
+		_ = kept.Do(t.Context(), succeed)
+		_ = g.Get("asked").Do(t.Context(), succeed)
+		_ = g.Get(fmt.Sprintf("stranger-%d", i)).Do(t.Context(), succeed)
+	}
+	if g.Get("kept") != kept || g.Get("asked") != asked {
+		t.Error("a breaker that was called all the time was evicted")
+	}
+}
+
+func TestG12_AFloodOfStrangersKeepsNoFailingDependencyFromTripping(t *testing.T) {
+	g := mustGroup(t, breaker.Config{}, breaker.WithMaxEndpoints(2))
+	for i := range 10 {
+		for _, name := range []string{"payments", "cart"} {
+			_ = g.Get(name).Do(t.Context(), fail)
+		}
+		_ = g.Get(fmt.Sprintf("stranger-%d", i)).Do(t.Context(), succeed)
+	}
+	wantState(t, g.Get("payments"), breaker.Open)
+	wantState(t, g.Get("cart"), breaker.Open)
+}
+
+func TestG12_ACallInFlightKeepsItsBreaker(t *testing.T) {
+	g := mustGroup(t, breaker.Config{FailureThreshold: 1}, breaker.WithMaxEndpoints(1))
+	p, err := g.Acquire(t.Context(), "payments")
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := p.Move()
+	if got := g.Get("stranger").Snapshot().Endpoint; got != breaker.OverflowEndpoint {
+		t.Errorf("the stranger got the breaker of %q", got)
+	}
+	moved.Done(t.Context(), breaker.Success)
+	if got := g.Get("stranger").Snapshot().Endpoint; got != "stranger" {
+		t.Errorf("with no call in flight, the stranger got the breaker of %q", got)
+	}
+	_ = g.Get("stranger").Do(t.Context(), fail)
+	if _, err := g.Acquire(t.Context(), "stranger"); !errors.Is(err, breaker.ErrOpen) {
+		t.Errorf("open, it let a call through: %v", err)
+	}
+	g.Get("stranger").Reset()
+	if got := g.Get("another").Snapshot().Endpoint; got != "another" {
+		t.Error("a blocked call keeps its breaker in the group")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 type Permit struct {
 	b     *Breaker
 	token token
+	pin   *member     // keeps a group from dropping the breaker meanwhile
 	done  atomic.Bool // also keeps vet from letting a Permit be copied
 }
 
@@ -46,8 +47,11 @@ func (p *Permit) Done(ctx context.Context, o Outcome) { p.DoneWith(ctx, Result{O
 
 // DoneErr reports the error that the call returned, nil included, judged as [Breaker.Do] judges it.
 func (p *Permit) DoneErr(ctx context.Context, err error) {
-	if p.b == nil {
+	if p.b == nil || p.done.Load() {
 		return
+	}
+	if ctx == nil {
+		ctx = context.Background()
 	}
 	r := Result{Outcome: Failure, ErrorType: errorTypePanic}
 	defer func() { p.DoneWith(ctx, r) }() // also when the user's Classify panics
@@ -56,14 +60,21 @@ func (p *Permit) DoneErr(ctx context.Context, err error) {
 
 // DoneWith reports what the call came to, in full, on the terms of Done.
 func (p *Permit) DoneWith(ctx context.Context, r Result) {
-	if p.b == nil || !p.done.CompareAndSwap(false, true) {
+	if p.b == nil {
 		return
-	}
-	if ctx == nil {
-		ctx = context.Background() // a result is worth more than the complaint
 	}
 	if r.Outcome > Ignored {
 		r.Outcome = Failure
+	}
+	r.describe()
+	if !p.done.CompareAndSwap(false, true) {
+		return
+	}
+	if p.pin != nil {
+		p.pin.release()
+	}
+	if ctx == nil {
+		ctx = context.Background() // a result is worth more than the complaint
 	}
 	p.b.settle(ctx, p.token, &r)
 }
@@ -74,7 +85,7 @@ func (p *Permit) Move() Permit {
 	if p.b == nil || !p.done.CompareAndSwap(false, true) {
 		return Permit{}
 	}
-	return Permit{b: p.b, token: p.token}
+	return Permit{b: p.b, token: p.token, pin: p.pin}
 }
 
 // Lease tells whether the permit is a probe's and how much of its lease is left, 0 where it has run out. It is for
@@ -92,7 +103,7 @@ func (p *Permit) Lease() (left time.Duration, probe bool) {
 	return max(0, time.Duration(l.due-p.b.clock())), true
 }
 
-// judge says what an error means. It may panic where the user's Classify does.
+// judge says what an error means. It calls the user's Classify and the error's own methods: it may panic.
 func (b *Breaker) judge(ctx context.Context, err error) Result {
 	if err == nil && b.word.Load()&classified == 0 {
 		return Result{}
@@ -111,5 +122,6 @@ func (b *Breaker) judge(ctx context.Context, err error) Result {
 	if r.Outcome == Failure && err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		r.Outcome = Ignored
 	}
+	r.describe()
 	return r
 }

@@ -269,6 +269,53 @@ func TestG03_ALateProbeIsVoidAndCountedOnce(t *testing.T) {
 	})
 }
 
+// hostileError is a typed nil whose methods panic, or one that calls the breaker.
+type hostileError struct{ b *breaker.Breaker }
+
+func (e *hostileError) Error() string             { return "hostile" }
+func (e *hostileError) ErrorType() string         { return e.b.State().String() }
+func (e *hostileError) Timeout() bool             { return e.b.State() == breaker.Open }
+func (e *hostileError) RetryAfter() time.Duration { return e.b.Snapshot().RetryAfter }
+
+func TestG03_AnErrorThatPanicsWedgesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(recorder)
+		b := mustNew(t, breaker.Config{FailureThreshold: 2, RecoveryTimeout: time.Second}, r)
+		var none *hostileError
+		hostile := func(context.Context) error { return none }
+		for range 2 {
+			if err := b.Do(t.Context(), hostile); err != error(none) {
+				t.Fatalf("the error came back as %v", err)
+			}
+		}
+		wantState(t, b, breaker.Open)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		_ = b.Do(t.Context(), hostile) // the probe
+		wantState(t, b, breaker.Open)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if err := b.Do(t.Context(), succeed); err != nil {
+			t.Fatal(err)
+		}
+		wantState(t, b, breaker.Closed)
+		_ = b.Flush(t.Context())
+		if got := r.all()[0].ErrorType; got != "*breaker_test.hostileError" {
+			t.Errorf("named %q", got)
+		}
+	})
+}
+
+func TestG07_AnErrorMayCallTheBreaker(t *testing.T) {
+	r := new(recorder)
+	b := mustNew(t, breaker.Config{FailureThreshold: 1}, r)
+	_ = b.Do(t.Context(), func(context.Context) error { return &hostileError{b} })
+	_ = b.Flush(t.Context())
+	if got := r.all()[0].ErrorType; got != "closed" {
+		t.Errorf("named %q", got)
+	}
+}
+
 func TestG04_RecoversOnTimeWithoutTrafficOrDespiteIt(t *testing.T) {
 	for _, traffic := range []bool{false, true} {
 		t.Run(fmt.Sprintf("traffic=%v", traffic), func(t *testing.T) {
@@ -389,6 +436,38 @@ func TestG05_SlowCallsOpenAndAreCounted(t *testing.T) {
 		_ = b.Flush(t.Context())
 		if why := r.all()[0].Reason; why != (breaker.Reason{Rule: breaker.RuleSlowCallRate, Observed: 0.5, Threshold: 0.5}) {
 			t.Errorf("opened by %+v", why)
+		}
+	})
+}
+
+func TestG05_AProbeThatOutlivesItsLeaseWasSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := mustNew(t, breaker.Config{SlowCallDuration: time.Second, ProbeTimeout: 2 * time.Second})
+		halfOpen(t, b)
+		if _, err := b.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if s := b.Snapshot(); s.Slow != 1 || s.Failure != 6 {
+			t.Errorf("%d slow of %d failures", s.Slow, s.Failure)
+		}
+	})
+}
+
+func TestG05_AReportedDurationIsJudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := mustNew(t, breaker.Config{SlowCallRate: 1, SlowCallDuration: time.Second, WindowDuration: time.Minute, MinCalls: 3})
+		for _, took := range []time.Duration{time.Millisecond, 2 * time.Second} {
+			p, err := b.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second) // the reader's pace, which is not judged
+			p.DoneWith(t.Context(), breaker.Result{Elapsed: took})
+		}
+		if got := b.Snapshot().Slow; got != 1 {
+			t.Errorf("%d slow calls, want the one that was reported so", got)
 		}
 	})
 }

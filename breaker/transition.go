@@ -35,7 +35,10 @@ func (b *Breaker) advance(now instant) {
 		b.failures += uint64(expired)
 		b.consecutive += expired
 		b.outage.failures += uint64(expired)
-		b.lastFailure = now.wall
+		b.failedAt(now)
+		if c := b.rules.Load(); c.SlowCallDuration > 0 && c.ProbeTimeout > c.SlowCallDuration {
+			b.slow += uint64(expired)
+		}
 		b.transition(Open, Reason{Rule: RuleProbeTimeout, Observed: float64(expired), Threshold: 1}, tally{},
 			cause{ctx: ctx, errorType: errorTypeTimeout}, now)
 	default:
@@ -52,14 +55,10 @@ type cause struct {
 }
 
 func causedBy(ctx context.Context, r *Result) cause {
-	c := cause{ctx: ctx}
-	if r.Outcome == Failure {
-		c.errorType, c.asked = r.ErrorType, max(r.RetryAfter, askedDelay(r.Err))
-		if c.errorType == "" {
-			c.errorType = errorType(r.Err)
-		}
+	if r.Outcome != Failure {
+		return cause{ctx: ctx}
 	}
-	return c
+	return cause{ctx: ctx, errorType: r.ErrorType, asked: r.RetryAfter}
 }
 
 func (c cause) context(otherwise context.Context) context.Context {
@@ -124,10 +123,12 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		e.RecoveryDuration = time.Duration(now.mono - o.since)
 		b.outage = nil
 	}
-	if to != Closed {
-		b.rejection.Store(&OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt,
-			OutageID: o.id, Reason: why, openedBy: o.openedBy})
+	refusal := &OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt, OutageID: o.id,
+		Reason: why, openedBy: o.openedBy}
+	if to == Closed {
+		refusal.openedBy = context.Background() // lets go of the call's values; a rejection under way may still see this
 	}
+	b.rejection.Store(refusal)
 
 	if b.override == Disabled {
 		if to == Open {

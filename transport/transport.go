@@ -111,7 +111,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if key == "" {
 		return t.next.RoundTrip(req)
 	}
-	permit, err := t.breakers.Get(key).Acquire(ctx)
+	permit, err := t.breakers.Acquire(ctx, key)
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close() // the error to tell of is the rejection
@@ -121,7 +121,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var res *http.Response
 	judged := false
 	defer func() {
-		if !judged { // a panic or Goexit, of the transport beneath or of the classification
+		if !judged { // a panic or Goexit: of the transport beneath, of the classification, of the error
 			permit.DoneWith(ctx, breaker.Result{Outcome: breaker.Failure, ErrorType: errorTypePanic})
 			if res != nil && res.Body != nil {
 				_ = res.Body.Close()
@@ -140,20 +140,21 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if result.Outcome == breaker.Failure && !sendable(req) {
 			result.Outcome = breaker.Ignored
 		}
-		judged = true
 		permit.DoneWith(ctx, result)
+		judged = true
 		return res, err
 	}
 	if !t.fullURL && res.Request != nil {
 		redactURL(res.Request.Context(), req)
 	}
 	result := t.answered(res, elapsed)
-	judged = true
 	if result.Outcome != breaker.Success || endsWithHeaders(req, res) {
 		permit.DoneWith(traced(ctx, res), result)
-		return res, nil
+	} else {
+		res = watch(res, t.await(&permit, req, res, elapsed))
 	}
-	return watch(res, t.await(&permit, req, res, elapsed)), nil
+	judged = true
+	return res, nil
 }
 
 // Breakers gives the breakers, for a health page, to subscribe to, or to override.
