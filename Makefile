@@ -35,8 +35,14 @@ demo-once: ## Run one outage through the demo and check its result
 	go run ./cmd/demo -once
 
 .PHONY: test
-test: format vet tidy lint $(BIN)/gotestsum ## Check and test everything that needs no collector
-	@tools/gotest "$(LIGHT)" -race
+test: $(BIN)/gotestsum ## Check and test everything that needs no collector
+	@status=0; \
+	$(MAKE) --no-print-directory --keep-going check || { status=1; echo "checks failed, see above; now the tests"; }; \
+	tools/gotest "$(LIGHT)" -race || status=1; \
+	exit $$status
+
+.PHONY: check
+check: format vet tidy lint ## Check all modules without running a test
 
 .PHONY: e2e
 e2e: $(BIN)/otelcol $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector

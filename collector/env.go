@@ -97,7 +97,8 @@ func propagators() (propagation.TextMapPropagator, error) {
 			list = append(list, propagation.Baggage{})
 		case "none":
 		default:
-			return nil, fmt.Errorf("collector: OTEL_PROPAGATORS=%q: want a list of tracecontext, baggage, none", value)
+			return propagation.NewCompositeTextMapPropagator(), fmt.Errorf(
+				"collector: OTEL_PROPAGATORS=%q: want a list of tracecontext, baggage, none", value)
 		}
 	}
 	return propagation.NewCompositeTextMapPropagator(list...), nil

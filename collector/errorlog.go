@@ -48,7 +48,7 @@ func (l *errorLog) Handle(err error) {
 	if err == nil {
 		return
 	}
-	text := err.Error()
+	text := redact(err.Error())
 	if len(text) > errorLogLength {
 		text = strings.ToValidUTF8(text[:errorLogLength], "") + "…"
 	}

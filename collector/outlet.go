@@ -68,6 +68,7 @@ func (o *outlet) send(ctx context.Context, items int, export func(context.Contex
 		if cause := context.Cause(o.stop); cause != nil {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
+		err = redacted{err}
 		o.failures.Add(1)
 		o.dropped.Add(int64(items))
 		o.lastErr.Store(&err)

@@ -69,10 +69,10 @@ type stage struct {
 func Start(ctx context.Context, opts ...Option) (*Pipeline, error) {
 	c, err := newConfig(opts)
 	textMap, propagatorsErr := propagators()
-	errs := []error{err, propagatorsErr, context.Cause(ctx)}
+	errs := []error{err, context.Cause(ctx)}
 	plans := map[signal]plan{}
 	if !disabled() { // the emergency switch works whatever else is wrong
-		errs = append(errs, checkRules())
+		errs = append(errs, propagatorsErr, checkRules())
 		for _, s := range signals {
 			plans[s], err = s.plan()
 			errs = append(errs, err)

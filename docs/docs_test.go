@@ -2,9 +2,11 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -83,6 +85,37 @@ func TestWhoImportsWhat(t *testing.T) {
 				t.Errorf("%s reaches %s", name, path)
 			}
 		}
+	}
+}
+
+// The program of the README is built as it stands there, as if it were a package of this module.
+func TestTheReadmesProgramCompiles(t *testing.T) {
+	program := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindStringSubmatch(read(t, "../README.md"))
+	if program == nil {
+		t.Fatal("the README has no program")
+	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(source, []byte(program[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{
+		"Replace": {filepath.Join(root, "docs", "readme", "main.go"): source},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(t.TempDir(), "overlay.json")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command("go", "build", "-overlay", list, "-o", os.DevNull, "./docs/readme")
+	command.Dir = root
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -35,6 +35,10 @@
 // no honest API call makes an empty histogram. Alert on circuit_breaker.transitions with to_state="closed", which
 // stands at 0 before, or on circuit_breaker.open, and use the histogram for how long.
 //
+// It is also the one metric that outlives its breaker: an SDK keeps what was recorded for as long as the process runs.
+// Only endpoints that opened and recovered have it. Where hosts come from strangers, keep their number below the SDK's
+// cardinality limit (2,000 unless set; package collector sets 10,000).
+//
 // # Breakers that come and go
 //
 // A breaker that its source no longer yields has no series from the next collection on. Where one of the same name has
