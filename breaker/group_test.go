@@ -42,7 +42,7 @@ func TestGroupGivesEachEndpointItsOwnBreaker(t *testing.T) {
 	if s := mustGroup(t, breaker.Config{Service: "pay"}).Get("https://a.example").Snapshot(); s.Service != "pay" {
 		t.Errorf("service is %q", s.Service)
 	}
-	if g.Get("") != g.Get("") || g.Get("").Snapshot().Endpoint != "default" {
+	if none, again := g.Get(""), g.Get(""); none != again || none.Snapshot().Endpoint != "default" {
 		t.Error("the empty endpoint has no breaker of its own")
 	}
 	if got := g.Get("\xff").Snapshot().Endpoint; got != "\uFFFD" {
