@@ -241,7 +241,8 @@ func (b *Breaker) lend(ctx context.Context, now instant) *lease {
 		l = new(lease)
 	}
 	l.at, l.ctx = len(b.probes), ctx
-	l.due = after(now.mono, b.rules.Load().ProbeTimeout)
+	l.term = b.rules.Load().ProbeTimeout
+	l.due = after(now.mono, l.term)
 	b.probes = append(b.probes, l)
 	b.wakeAt(l.due, now.mono)
 	b.publish()

@@ -90,6 +90,7 @@ type lease struct {
 	round uint32
 	at    int // index in machine.probes
 	due   int64
+	term  time.Duration // from lending to due
 	ctx   context.Context
 }
 

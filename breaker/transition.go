@@ -26,6 +26,9 @@ func (b *Breaker) advance(now instant) {
 		for i := len(b.probes) - 1; i >= 0; i-- {
 			if l := b.probes[i]; now.mono >= l.due {
 				expired, ctx = expired+1, l.ctx
+				if limit := b.rules.Load().SlowCallDuration; limit > 0 && l.term > limit {
+					b.slow++
+				}
 				b.giveBack(l, true)
 			}
 		}
@@ -36,9 +39,6 @@ func (b *Breaker) advance(now instant) {
 		b.consecutive += expired
 		b.outage.failures += uint64(expired)
 		b.failedAt(now)
-		if c := b.rules.Load(); c.SlowCallDuration > 0 && c.ProbeTimeout > c.SlowCallDuration {
-			b.slow += uint64(expired)
-		}
 		b.transition(Open, Reason{Rule: RuleProbeTimeout, Observed: float64(expired), Threshold: 1}, tally{},
 			cause{ctx: ctx, errorType: errorTypeTimeout}, now)
 	default:
