@@ -27,7 +27,8 @@ type token struct {
 type Result struct {
 	Outcome Outcome
 
-	// Err is what failed; it gives ErrorType and RetryAfter where they are left out, and is not kept.
+	// Err is what failed. It gives ErrorType where that is left out, and the pause asked for where it asks for a longer
+	// one than RetryAfter. It is not kept.
 	Err error
 
 	// ErrorType names the failure in events: an HTTP status, "timeout", a type's name. Never a text from outside.

@@ -126,7 +126,8 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 	refusal := &OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt, OutageID: o.id,
 		Reason: why, openedBy: o.openedBy}
 	if to == Closed {
-		refusal.openedBy = context.Background() // lets go of the call's values; a rejection under way may still see this
+		// Lets go of the call's values. A rejection that is under way may still see this one.
+		refusal.State, refusal.openedBy = from, context.Background()
 	}
 	b.rejection.Store(refusal)
 
