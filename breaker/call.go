@@ -23,7 +23,7 @@ func (b *Breaker) admitOtherwise(ctx context.Context) (token, error) {
 	if w.state() == Closed {
 		return token{gen: uint64(w >> genShift), start: b.clock()}, nil
 	}
-	if w&(look|shadow) != 0 {
+	if !w.blocks() {
 		if t, admitted := b.admitLocked(ctx); admitted {
 			return t, nil
 		}

@@ -124,6 +124,9 @@ func (g *Group) Get(endpoint string) *Breaker { return g.member(endpoint).breake
 // flight: until the permit is done.
 func (g *Group) Acquire(ctx context.Context, endpoint string) (Permit, error) {
 	m := g.member(endpoint)
+	if ctx != nil && word(m.breaker.word.Load()).blocks() {
+		return Permit{}, m.breaker.reject(ctx) // which needs no pin, that all cores would write
+	}
 	for !m.pin() {
 		m = g.member(endpoint) // it was dropped in between
 	}

@@ -27,6 +27,9 @@ const (
 
 func (w word) state() State { return State(w & stateMask) }
 
+// blocks tells that a call is blocked without a look at anything else.
+func (w word) blocks() bool { return w.state() != Closed && w&(look|shadow) == 0 }
+
 func (w word) public() State {
 	if w&shadow != 0 {
 		return Closed

@@ -70,23 +70,22 @@ func (c *call) breakOff(err error) {
 	if c.settled.Load() {
 		return
 	}
-	r := breaker.Result{Outcome: breaker.Failure, ErrorType: errorTypePanic, Elapsed: c.elapsed}
-	defer func() { c.end(r) }() // also when the user's classification panics
-	r = c.transport.failed(c.by, err, c.elapsed)
+	// For when the user's classification panics.
+	defer c.end(breaker.Result{Outcome: breaker.Failure, ErrorType: errorTypePanic, Elapsed: c.elapsed})
+	c.end(c.transport.failed(c.by, err, c.elapsed))
 }
 
 // end settles on behalf of whoever holds the body.
 func (c *call) end(r breaker.Result) {
-	if c.settle(r) {
-		runtime.SetFinalizer(c, nil)
+	if c.settled.Load() {
+		return
 	}
+	c.settle(r)
+	runtime.SetFinalizer(c, nil)
 }
 
-// settle reports the result, once.
-func (c *call) settle(r breaker.Result) (first bool) {
-	if !c.settled.CompareAndSwap(false, true) {
-		return false
-	}
+// settle reports the result, of which the permit takes the first.
+func (c *call) settle(r breaker.Result) {
 	c.permit.DoneWith(c.traced, r)
-	return true
+	c.settled.Store(true)
 }

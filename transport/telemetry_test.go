@@ -242,6 +242,25 @@ func TestG12_AFloodOfHostsStaysBounded(t *testing.T) {
 	}
 }
 
+func TestG12_AFloodSparesTheBreakerOfAStream(t *testing.T) {
+	guarded := mustNew(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+		return response(req, http.StatusOK, text("")), nil
+	}), transport.WithMaxEndpoints(2))
+	stream, err := guarded.RoundTrip(request(t, http.MethodGet, "http://stream.example", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		res, err := guarded.RoundTrip(request(t, http.MethodGet, fmt.Sprintf("http://h%d.example", i), nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+	}
+	_ = stream.Body.Close()
+	expect(t, guarded.Breakers().Get("http://stream.example"), "the stream's end", counts{success: 1})
+}
+
 func TestG12_WhatIsNoHostMakesNoBreaker(t *testing.T) {
 	refused := errors.New("no such host")
 	guarded := mustNew(t, roundTripper(func(*http.Request) (*http.Response, error) { return nil, refused }),
@@ -405,83 +424,5 @@ func TestTheGlobalProvidersAreTheDefault(t *testing.T) {
 	}
 	if n := len(tel.records.list()); n != 1 {
 		t.Errorf("%d records", n)
-	}
-}
-
-func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
-	for _, c := range []struct {
-		option transport.Option
-		names  []string
-	}{
-		{nil, []string{"option 0", "nil"}},
-		{transport.WithKey(nil), []string{"WithKey", "nil"}},
-		{transport.WithClassify(nil), []string{"WithClassify", "nil"}},
-		{transport.WithMaxEndpoints(0), []string{"WithMaxEndpoints", "0", "1 or more"}},
-		{transport.WithListeners(nil), []string{"listener 0", "nil"}},
-		{transport.WithConfig(breaker.Config{Endpoint: "http://a.example"}), []string{"Endpoint", "empty"}},
-		{transport.WithConfig(breaker.Config{FailureRate: 1.5}), []string{"FailureRate", "1.5", "0 to 1"}},
-	} {
-		tel := newTelemetry()
-		guarded, err := transport.New(nil, append([]transport.Option{c.option}, tel.options()...)...)
-		if err == nil || guarded != nil {
-			t.Errorf("accepted, though %v", c.names)
-			continue
-		}
-		for _, name := range c.names {
-			if !strings.Contains(err.Error(), name) {
-				t.Errorf("%v does not say %q", err, name)
-			}
-		}
-		if m := tel.metrics(t); len(m) != 0 {
-			t.Errorf("%v, yet observed: %v", err, m)
-		}
-	}
-	_, err := transport.New(nil, transport.WithKey(nil), transport.WithClassify(nil))
-	if err == nil || !strings.Contains(err.Error(), "WithKey") || !strings.Contains(err.Error(), "WithClassify") {
-		t.Errorf("not all that is wrong is told: %v", err)
-	}
-}
-
-func TestANilTransportIsTheDefaultOne(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	defer server.Close()
-	guarded, err := transport.New(nil, newTelemetry().options()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = guarded.Close() }()
-	for _, top := range []http.RoundTripper{guarded, transport.RedactURL(nil)} {
-		res, err := top.RoundTrip(request(t, http.MethodGet, server.URL, nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-	}
-}
-
-func TestTheUserKeys(t *testing.T) {
-	guarded := mustNew(t, roundTripper(func(req *http.Request) (*http.Response, error) {
-		return nil, errors.New("down")
-	}), transport.WithConfig(tripsAtOnce), transport.WithKey(func(req *http.Request) string { return req.Header.Get("X-Tenant") }))
-	call := func(tenant string) error {
-		req := request(t, http.MethodGet, "http://a.example", nil)
-		req.Header.Set("X-Tenant", tenant)
-		_, err := guarded.RoundTrip(req)
-		return err
-	}
-	_ = call("a")
-	if err := call("a"); !errors.Is(err, breaker.ErrOpen) {
-		t.Errorf("a: %v", err)
-	}
-	if err := call("b"); errors.Is(err, breaker.ErrOpen) {
-		t.Errorf("b: %v", err)
-	}
-	for range 3 {
-		if err := call(""); errors.Is(err, breaker.ErrOpen) {
-			t.Errorf("a request without key: %v", err)
-		}
-	}
-	if n := len(breakersOf(guarded)); n != 2 {
-		t.Errorf("%d breakers", n)
 	}
 }

@@ -121,7 +121,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var res *http.Response
 	judged := false
 	defer func() {
-		if !judged { // a panic or Goexit: of the transport beneath, of the classification, of the error
+		if !judged { // a panic or Goexit, of the transport beneath or of the classification
 			permit.DoneWith(ctx, breaker.Result{Outcome: breaker.Failure, ErrorType: errorTypePanic})
 			if res != nil && res.Body != nil {
 				_ = res.Body.Close()

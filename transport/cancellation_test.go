@@ -1,0 +1,221 @@
+package transport_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/transport"
+)
+
+func TestG09_TheCallersCancellationIsIgnored(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		arrived := make(chan struct{}, 1)
+		r := w.start(t, func(w http.ResponseWriter, req *http.Request) {
+			arrived <- struct{}{}
+			stalling(w, req)
+		}, transport.WithConfig(tripsAtOnce))
+
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-arrived
+			cancel()
+		}()
+		_, err := r.client.Do(request(t, http.MethodGet, r.server.URL+"/headers", nil).WithContext(ctx))
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("error is %v", err)
+		}
+		expect(t, r.breaker(), "before the headers", counts{ignored: 1})
+
+		ctx, cancel = context.WithCancel(t.Context())
+		res, err := r.client.Do(request(t, http.MethodGet, r.server.URL+"/body", nil).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(res.Body, make([]byte, len("first"))); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if _, err := io.ReadAll(res.Body); !errors.Is(err, context.Canceled) {
+			t.Fatalf("reading gives %v", err)
+		}
+		_ = res.Body.Close()
+		expect(t, r.breaker(), "while reading", counts{ignored: 2})
+
+		ctx, cancel = context.WithCancel(t.Context())
+		<-arrived
+		res, err = r.client.Do(request(t, http.MethodGet, r.server.URL+"/body", nil).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		_ = res.Body.Close()
+		expect(t, r.breaker(), "closed unread", counts{ignored: 3})
+		if s := r.breaker().State(); s != breaker.Closed {
+			t.Errorf("the breaker is %v", s)
+		}
+	})
+}
+
+func TestG09_ADeadlineThatPassedIsAFailure(t *testing.T) {
+	const patience = 30 * time.Millisecond // real, for a socket knows no other
+	eachWay(t, func(t *testing.T, w way) {
+		r := w.start(t, stalling)
+		var events sync.Map
+		defer r.breaker().Subscribe(breaker.ListenerFunc(func(e breaker.Event) { events.Store(e.To, e.ErrorType) }))()
+
+		var failed uint64
+		timesOut := func(what string, call func() error) {
+			t.Helper()
+			var timeout net.Error
+			if err := call(); !errors.As(err, &timeout) || !timeout.Timeout() {
+				t.Fatalf("%s: error is %v", what, err)
+			}
+			failed++
+			expect(t, r.breaker(), what, counts{failure: failed})
+		}
+		get := func(ctx context.Context, client *http.Client, path string) error {
+			res, err := client.Do(request(t, http.MethodGet, r.server.URL+path, nil).WithContext(ctx))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = res.Body.Close() }()
+			_, err = io.ReadAll(res.Body)
+			return err
+		}
+		impatient := *r.client
+		impatient.Timeout = patience
+		for _, path := range []string{"/headers", "/body"} {
+			timesOut("the context's, "+path, func() error {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				return get(ctx, r.client, path)
+			})
+			timesOut("Client.Timeout, "+path, func() error { return get(t.Context(), &impatient, path) })
+		}
+		timesOut("a cause of its own", func() error {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errTimedOut{})
+			defer cancel()
+			return get(ctx, r.client, "/headers")
+		})
+
+		if state := r.breaker().State(); state != breaker.Open {
+			t.Fatalf("after %d timeouts the breaker is %v", failed, state)
+		}
+		if err := r.breaker().Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := events.Load(breaker.Open); got != "timeout" {
+			t.Errorf("error.type is %v", got)
+		}
+	})
+}
+
+// errTimedOut is what somebody calls their deadline.
+type errTimedOut struct{}
+
+func (errTimedOut) Error() string { return "patience is over" }
+func (errTimedOut) Timeout() bool { return true }
+
+// http.Client ends a call at its Timeout in two ways at once, by the context and by Request.Cancel, and which one the
+// transport beneath sees first is chance. In virtual time both come at the same instant.
+func TestG09_ClientTimeoutIsAFailureWhicheverWayItComes(t *testing.T) {
+	for _, order := range []string{bare, over, under} {
+		for _, path := range []string{"/headers", "/body"} {
+			synctest.Test(t, func(t *testing.T) {
+				guarded, top := stack(t, order, inMemory(t, stalling), newTelemetry(), transport.WithConfig(tripsAtOnce))
+				b := guarded.Breakers().Get("http://a.example")
+				trips := causes{}
+				b.Subscribe(trips)
+				client := &http.Client{Transport: top, Timeout: time.Second}
+				const calls = 200
+				for range calls {
+					res, err := client.Get("http://a.example" + path)
+					if err == nil {
+						_, err = io.ReadAll(res.Body)
+						_ = res.Body.Close()
+					}
+					var timeout net.Error
+					if !errors.As(err, &timeout) || !timeout.Timeout() {
+						t.Fatalf("error is %v", err)
+					}
+					b.Reset()
+				}
+				expect(t, b, order+" "+path, counts{failure: calls})
+				if len(trips) != 1 || trips["timeout"] != calls {
+					t.Errorf("%s %s: tripped by %v", order, path, trips)
+				}
+			})
+		}
+	}
+}
+
+// causes counts the openings by error.type.
+type causes map[string]int
+
+func (causes) OnTransition(breaker.Event) {}
+
+func (c causes) OnCallTransition(_ context.Context, e breaker.Event) { c[e.ErrorType]++ }
+
+func (causes) OnBlocked(context.Context, *breaker.OpenError) {}
+
+func TestG09_RequestCancelIsTheCallersOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := mustNew(t, inMemory(t, stalling), transport.WithConfig(tripsAtOnce))
+		for _, timeout := range []time.Duration{0, time.Minute} {
+			for _, path := range []string{"/headers", "/body"} {
+				req := request(t, http.MethodGet, "http://a.example"+path, nil)
+				cancel := make(chan struct{})
+				req.Cancel = cancel //nolint:staticcheck // what it does to the verdict is the question
+				time.AfterFunc(time.Second, func() { close(cancel) })
+				client := &http.Client{Transport: guarded, Timeout: timeout}
+				res, err := client.Do(req)
+				if err == nil {
+					_, err = io.ReadAll(res.Body)
+					_ = res.Body.Close()
+				}
+				if err == nil {
+					t.Fatal("no error")
+				}
+			}
+		}
+		expect(t, guarded.Breakers().Get("http://a.example"), "cancelled", counts{ignored: 4})
+	})
+}
+
+func TestG09_TheCalleesOwnCancellationIsAFailure(t *testing.T) {
+	guarded := mustNew(t, roundTripper(func(*http.Request) (*http.Response, error) { return nil, context.Canceled }))
+	_, _ = guarded.RoundTrip(request(t, http.MethodGet, "http://a.example", nil))
+	expect(t, guarded.Breakers().Get("http://a.example"), "cancelled beneath", counts{failure: 1})
+}
+
+func TestG09_ARequestThatCannotBeSentIsIgnored(t *testing.T) {
+	var served atomic.Int32
+	r := way{order: over}.start(t, func(http.ResponseWriter, *http.Request) { served.Add(1) },
+		transport.WithConfig(tripsAtOnce))
+	malformed := []func(*http.Request){
+		func(r *http.Request) { r.Header["Bad Name"] = []string{"v"} },
+		func(r *http.Request) { r.Header.Set("X-Value", "a\r\nb") },
+		func(r *http.Request) { r.Trailer = http.Header{"X-Trailer": {"a\x00b"}} },
+		func(r *http.Request) { r.Method = "GET IT" },
+	}
+	for i, spoil := range malformed {
+		req := request(t, http.MethodGet, r.server.URL, nil)
+		spoil(req)
+		if _, err := r.guarded.RoundTrip(req); err == nil {
+			t.Fatalf("%d was sent", i)
+		}
+	}
+	if n := served.Load(); n != 0 {
+		t.Errorf("the server got %d requests", n)
+	}
+	expect(t, r.breaker(), "malformed", counts{ignored: uint64(len(malformed))})
+}
