@@ -69,12 +69,16 @@ func (s *subscription) guard(f func()) {
 // breaker's lock; only the listeners are called outside it.
 type delivery struct {
 	subscribed []*subscription // replaced, never changed, for events hold on to it
-	queue      []message
-	begun      bool   // the goroutine is there
-	queued     uint64 // events so far
-	handled    uint64 // of those, the ones delivered or dropped
-	dropped    uint64
-	waiters    []waiter
+	mail       *mail           // nil before the first event, for most breakers never have one
+}
+
+type mail struct {
+	queue   []message
+	begun   bool   // the goroutine is there
+	queued  uint64 // events so far
+	handled uint64 // of those, the ones delivered or dropped
+	dropped uint64
+	waiters []waiter
 }
 
 type message struct {
@@ -92,16 +96,20 @@ func (b *Breaker) tell(e Event) {
 	if len(b.subscribed) == 0 {
 		return
 	}
-	if len(b.queue) >= maxQueue {
-		b.queue[0] = message{}
-		b.queue = b.queue[1:]
-		b.dropped++
-		b.handled++
+	if b.mail == nil {
+		b.mail = new(mail)
 	}
-	b.queue = append(b.queue, message{e, b.subscribed})
-	b.queued++
-	if !b.begun {
-		b.begun = true
+	m := b.mail
+	if len(m.queue) >= maxQueue {
+		m.queue[0] = message{}
+		m.queue = m.queue[1:]
+		m.dropped++
+		m.handled++
+	}
+	m.queue = append(m.queue, message{e, b.subscribed})
+	m.queued++
+	if !m.begun {
+		m.begun = true
 		go b.deliver(message{}, 0)
 	}
 }
@@ -131,29 +139,30 @@ func (b *Breaker) deliver(m message, next int) {
 }
 
 // following ends a message (the zero one counts for none) and takes the next.
-func (b *Breaker) following(m message) (message, bool) {
+func (b *Breaker) following(last message) (next message, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if m.to != nil {
-		b.handled++
+	m := b.mail
+	if last.to != nil {
+		m.handled++
 	}
-	kept := b.waiters[:0]
-	for _, w := range b.waiters {
-		if b.handled < w.until {
+	kept := m.waiters[:0]
+	for _, w := range m.waiters {
+		if m.handled < w.until {
 			kept = append(kept, w)
 			continue
 		}
 		close(w.done)
 	}
-	b.waiters = kept
-	if len(b.queue) == 0 {
-		b.begun, b.queue, b.waiters = false, nil, nil
+	m.waiters = kept
+	if len(m.queue) == 0 {
+		m.begun, m.queue, m.waiters = false, nil, nil
 		return message{}, false
 	}
-	m = b.queue[0]
-	b.queue[0] = message{}
-	b.queue = b.queue[1:]
-	return m, true
+	next = m.queue[0]
+	m.queue[0] = message{}
+	m.queue = m.queue[1:]
+	return next, true
 }
 
 func (s *subscription) call(e Event) {
@@ -179,11 +188,12 @@ func (s *subscription) complain(panicked any) {
 func (b *Breaker) delivered() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.handled == b.queued {
+	m := b.mail
+	if m == nil || m.handled == m.queued {
 		return nil
 	}
-	w := waiter{b.queued, make(chan struct{})}
-	b.waiters = append(b.waiters, w)
+	w := waiter{m.queued, make(chan struct{})}
+	m.waiters = append(m.waiters, w)
 	return w.done
 }
 

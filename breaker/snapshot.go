@@ -44,7 +44,10 @@ func (b *Breaker) Snapshot() Snapshot {
 		Service: c.Service, Endpoint: c.Endpoint, State: b.publicState(), Override: b.override, OverrideNote: b.noted,
 		Failure: b.failures, Slow: b.slow, WouldOpen: b.wouldOpen, WouldBlock: b.wouldBlock,
 		ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen, ProbesInFlight: len(b.probes),
-		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure, EventsDropped: b.dropped, Config: c,
+		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure, Config: c,
+	}
+	if b.mail != nil {
+		s.EventsDropped = b.mail.dropped
 	}
 	// The striped counts move while the lock is held. Each grows by one at a time, so a sum taken in passing is a
 	// value that the count had at some moment of the hold.
