@@ -450,7 +450,7 @@ func TestCallsAllocateNothing(t *testing.T) {
 	failing := mustNew(t, breaker.Config{FailureThreshold: 1 << 60})
 	open := mustNew(t, breaker.Config{})
 	open.ForceOpen("")
-	probed := mustNew(t, breaker.Config{RecoveryTimeout: time.Nanosecond, SuccessThreshold: 1 << 60, FailureThreshold: 1})
+	probed := mustNew(t, breaker.Config{RecoveryTimeout: time.Microsecond, SuccessThreshold: 1 << 60, FailureThreshold: 1})
 	_ = probed.Do(ctx, fail)
 	for probed.State() != breaker.HalfOpen {
 	}

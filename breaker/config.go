@@ -152,7 +152,7 @@ func (c Config) validate() error {
 	for _, f := range []struct{ field, value string }{{"Service", c.Service}, {"Endpoint", c.Endpoint}} {
 		refuse(!utf8.ValidString(f.value), f.field, fmt.Sprintf("%q", withoutSecrets(f.value)), "valid UTF-8")
 		refuse(withoutSecrets(f.value) != f.value, f.field, "with a query, a fragment or user info (withheld)",
-			"a name or a base URL without '?', '#' and '@'")
+			"a name, or a base URL without them")
 	}
 	for _, f := range []struct {
 		field string
@@ -228,24 +228,28 @@ func names(service, endpoint string) (string, string) {
 	return service, endpoint
 }
 
-// withoutSecrets takes query, fragment and user info out of what is to be a name, for they may hold credentials and a
-// name leaves in every signal. It need not be a URL that is well-formed: connection strings look alike. A URL that
-// makes no sense is replaced, for who knows what it holds.
+// withoutSecrets takes query, fragment and user info out of a URL that is to be a name, for they may hold credentials
+// and a name leaves in every signal. A URL that makes no sense is replaced, for who knows what it holds. Connection
+// strings (user:password@...) and paths with a query lose the same; other texts come back as they are.
 func withoutSecrets(text string) string {
 	if !strings.ContainsAny(text, "@?#") {
 		return text
 	}
-	if i := strings.IndexAny(text, "?#"); i >= 0 {
-		text = text[:i]
-	}
-	scheme, _, isURL := strings.Cut(text, "://")
-	if i := strings.LastIndexByte(text, '@'); i >= 0 {
-		text = text[i+1:]
-		if isURL {
-			text = scheme + "://" + text
+	scheme, rest, isURL := strings.Cut(text, "//")
+	if !isURL || scheme != "" && !strings.HasSuffix(scheme, ":") {
+		if i := strings.IndexByte(text, '?'); i >= 0 && strings.Contains(text[i:], "=") {
+			text = text[:i]
 		}
+		if i := strings.LastIndexByte(text, '@'); i >= 0 && strings.Contains(text[:i], ":") && !strings.ContainsAny(text[:i], " <>") {
+			text = text[i+1:]
+		}
+		return text
 	}
-	if _, err := url.Parse(text); isURL && err != nil {
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	text = scheme + "//" + rest[strings.LastIndexByte(rest, '@')+1:]
+	if _, err := url.Parse(text); err != nil {
 		return "invalid"
 	}
 	return text

@@ -56,7 +56,10 @@ func TestG15_GroupKeepsSecretsOutOfNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"https://user:hunter2/ss@a.example":  "https://a.example",
 		"https://user:hunter2?x@a.example":   "invalid",
-		"//user:hunter2@a.example":           "a.example",
+		"//user:hunter2@a.example":           "//a.example",
+		"https:user:hunter2@a.example":       "a.example",
+		"@channel":                           "@channel",
+		"<b>who? #1 a:b@c</b>":               "<b>who? #1 a:b@c</b>",
 		"user:hunter2@tcp(db:3306)/x":        "tcp(db:3306)/x",
 		"a.example/v1?api_key=hunter2":       "a.example/v1",
 		"GET /orders/{id}":                   "GET /orders/{id}",

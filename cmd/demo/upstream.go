@@ -98,6 +98,9 @@ func (u *upstream) set(ctx context.Context, f fault) error {
 	if u.closed {
 		return errors.New("the demo is ending")
 	}
+	if err := context.Cause(ctx); err != nil {
+		return err // a script that was taken over a moment ago
+	}
 	if f != faultRefuse && u.server == nil {
 		if err := u.listen(ctx); err != nil {
 			return err
