@@ -55,6 +55,15 @@ bench: ## Run the benchmarks; the result also goes to .bin/bench.txt
 	@mkdir -p $(BIN)
 	go test -run '^$$' -bench . -benchmem ./... | tee $(BIN)/bench.txt
 
+.PHONY: bench-peers
+bench-peers: $(BIN)/benchstat ## Measure beside other breakers (minutes) and rewrite docs/benchmarks.md
+	benchmarks/run benchmarks/results/peers.txt
+	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md
+
+.PHONY: schedules
+schedules: ## Drive the breaker and its reference model through a million random schedules
+	OTELBREAKER_SCHEDULES=1000000 OTELBREAKER_SEED=random go test -count=1 -timeout 60m -run TestG02_SchedulesMatchTheModel -v ./breaker
+
 .PHONY: bench-diff
 bench-diff: $(BIN)/benchstat ## Compare the last benchmarks with those in OLD=file
 	$(BIN)/benchstat $(OLD) $(BIN)/bench.txt

@@ -65,7 +65,8 @@ func subscriptions(listeners []Listener) ([]*subscription, error) {
 
 // Do calls fn, unless the breaker blocks the call: then it returns an [*OpenError] at once. fn gets ctx as it is, and
 // its error comes back untouched, as does a panic; both panic and Goexit count as failures. Config.Classify judges the
-// error. Do allocates nothing and takes no lock while the breaker is closed and the call succeeds.
+// error. While the breaker is closed and the call succeeds, Do allocates nothing, and takes no lock except with
+// Config.WindowCalls or where a failure has just been counted.
 func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error {
 	if fn == nil {
 		return errNilFunction

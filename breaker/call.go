@@ -7,7 +7,7 @@ import (
 
 // The way of a call: admitted or blocked, and then settled.
 
-// admit decides whether a call may be made. It is kept small enough for the compiler to put it into its callers.
+// admit decides whether a call may be made.
 func (b *Breaker) admit(ctx context.Context) (token, error) {
 	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed) == 0 {
 		return token{gen: uint64(w >> genShift)}, nil
@@ -161,15 +161,19 @@ func (b *Breaker) failedAt(now instant) {
 
 func (b *Breaker) judgeClosed(ctx context.Context, r *Result, slow bool, now instant) (caused *Event) {
 	failed := r.Outcome == Failure
-	looked := b.bears()
+	looked := word(b.word.Load())&look != 0
 	if failed {
 		b.consecutive++
 	} else {
 		b.consecutive = 0
 	}
-	if b.window != nil {
-		b.window.record(now.mono, failed, slow, b.plain())
-		b.windowEnd.Store(b.window.end)
+	switch w := b.window; {
+	case w == nil:
+	case w.marks != nil:
+		w.mark(failed, slow)
+	default:
+		w.record(now.mono, failed, slow, b.plain())
+		b.windowEnd.Store(w.end)
 	}
 	if why, seen, met := b.met(); met {
 		if now.wall.IsZero() {
@@ -183,8 +187,11 @@ func (b *Breaker) judgeClosed(ctx context.Context, r *Result, slow bool, now ins
 	return caused
 }
 
-// bears tells that there are failures or slow calls on which the next success bears.
-func (b *Breaker) bears() bool { return b.consecutive > 0 || !b.window.clean() }
+// bears tells that the next success may change something: it ends a run of failures, or it completes the calls without
+// which no rate is judged. Other successes only lower the rates.
+func (b *Breaker) bears() bool {
+	return b.consecutive > 0 || !b.window.clean() && b.window.sum.calls < b.rules.Load().MinCalls
+}
 
 // plain is the total of the successes that only a stripe knows of.
 func (b *Breaker) plain() uint64 {

@@ -49,15 +49,15 @@ func WithListeners(listeners ...Listener) GroupOption {
 }
 
 // Group makes a breaker for each endpoint on first use, all with one configuration. It is bounded: in a full one the
-// breaker that was asked for the longest time ago makes room, if it is idle: closed, with no failure or slow call that
-// its rules would still look at, and with no call in flight as far as [Group.Acquire] made it. Where none is idle, the
-// call goes through one breaker that all such endpoints share, [OverflowEndpoint]. Breakers that are not closed, or
+// breaker that was asked for the longest time ago makes room, if it is idle: closed, with no call in flight that
+// [Group.Acquire] made, and not in the midst of a run of failures (unless nobody has asked for it while as many others
+// were asked for as the group holds). Where none is idle, the call goes through one breaker that all such endpoints share, [OverflowEndpoint]. Breakers that are not closed, or
 // overridden, never make room. All methods may be called concurrently.
 type Group struct {
 	config Config
 	most   int
 	byName sync.Map      // endpoint to *member
-	turn   atomic.Uint64 // counts the breakers made; tells members apart by when they were asked for
+	turn   atomic.Uint64 // counts the endpoints that were not there; tells when members were asked for
 
 	mu         sync.Mutex
 	members    []*member // in the order in which they came
@@ -83,9 +83,12 @@ func (m *member) pin() bool { return m.pins.Add(1) > 0 }
 
 func (m *member) release() { m.pins.Add(-1) }
 
-// idle tells whether the breaker may be dropped. What it reads of the breaker is one word, so a search takes no locks.
-func (m *member) idle() bool {
-	return word(m.breaker.word.Load())&(stateMask|look|shadow) == 0 && m.pins.Load() == 0
+// idle tells whether the breaker may be dropped: it is closed and not overridden, no call is in flight, and there is no
+// run of failures that the next one would add to, unless nobody has asked for it while as many others were as the group
+// holds. What is read of the breaker is one word, so a search takes no locks.
+func (m *member) idle(turn uint64, most int) bool {
+	w := word(m.breaker.word.Load())
+	return w&(stateMask|shadow) == 0 && m.pins.Load() == 0 && (w&look == 0 || turn-m.asked.Load() > uint64(most))
 }
 
 // NewGroup makes an empty group. Config is checked as [New] does; its Endpoint must be empty, since Get names it, and
@@ -161,13 +164,13 @@ func (g *Group) add(endpoint string) *member {
 	if m, found := g.byName.Load(endpoint); found {
 		return m.(*member)
 	}
+	g.turn.Add(1)
 	if endpoint == OverflowEndpoint || len(g.members) >= g.most && !g.makeRoom() {
 		if g.overflow == nil {
 			g.overflow = g.newMember(OverflowEndpoint)
 		}
 		return g.overflow
 	}
-	g.turn.Add(1)
 	m := g.newMember(endpoint)
 	g.members = append(g.members, m)
 	g.byName.Store(endpoint, m)
@@ -184,15 +187,15 @@ func (g *Group) newMember(endpoint string) *member {
 
 // makeRoom drops the idle breaker that was asked for the longest time ago, if there is one.
 func (g *Group) makeRoom() bool {
-	oldest := -1
+	oldest, turn := -1, g.turn.Load()
 	for i, m := range g.members {
-		if !m.idle() {
+		if !m.idle(turn, g.most) {
 			continue
 		}
 		// Who kept the breaker need not ask for it, but shows in its count from one search to the next.
 		if calls := m.breaker.plain(); calls != m.calls {
 			if m.calls != neverLooked {
-				m.asked.Store(g.turn.Load())
+				m.asked.Store(turn)
 			}
 			m.calls = calls
 		}

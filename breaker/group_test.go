@@ -134,6 +134,19 @@ func TestG12_AFloodOfStrangersKeepsNoFailingDependencyFromTripping(t *testing.T)
 	wantState(t, g.Get("cart"), breaker.Open)
 }
 
+func TestG12_HostsThatFailedOnceMakeRoomInTheEnd(t *testing.T) {
+	g := mustGroup(t, breaker.Config{}, breaker.WithMaxEndpoints(4))
+	for i := range 4 {
+		_ = g.Get(fmt.Sprintf("dead-%d", i)).Do(t.Context(), fail)
+	}
+	if got := g.Get("early").Snapshot().Endpoint; got != breaker.OverflowEndpoint {
+		t.Fatalf("%s: failures were forgotten early", endpoints(g))
+	}
+	if got := g.Get("payments").Snapshot().Endpoint; got != "payments" {
+		t.Errorf("payments got the breaker of %q: hosts that failed once keep their places for ever", got)
+	}
+}
+
 func TestG12_ACallInFlightKeepsItsBreaker(t *testing.T) {
 	g := mustGroup(t, breaker.Config{FailureThreshold: 1}, breaker.WithMaxEndpoints(1))
 	p, err := g.Acquire(t.Context(), "payments")

@@ -151,9 +151,20 @@ func (b *Breaker) publish() {
 	if b.override == Disabled {
 		w |= shadow
 	}
-	if b.state == Closed && b.bears() || b.state == Open && b.near ||
-		b.state == HalfOpen && len(b.probes) < b.rules.Load().MaxProbes {
-		w |= look
+	switch b.state {
+	case Closed:
+		_, _, met := b.met() // by rules that were changed: the next result will tell
+		if met || b.bears() {
+			w |= look
+		}
+	case HalfOpen:
+		if len(b.probes) < b.rules.Load().MaxProbes {
+			w |= look
+		}
+	case Open:
+		if b.near {
+			w |= look
+		}
 	}
 	b.word.Store(uint64(w))
 }

@@ -56,14 +56,15 @@ func newWindow(calls int, duration time.Duration) *window {
 	return nil
 }
 
-// record adds a call that ended at now. plain is the total of plain successes.
+// record adds a call that ended at now to a window of time. plain is the total of plain successes.
 func (w *window) record(now int64, failed, slow bool, plain uint64) {
-	if w.marks == nil {
-		w.advance(now, plain)
-		w.buckets[w.last].add(failed, slow, 1)
-		w.sum.add(failed, slow, 1)
-		return
-	}
+	w.advance(now, plain)
+	w.buckets[w.last].add(failed, slow, 1)
+	w.sum.add(failed, slow, 1)
+}
+
+// mark adds a call to a window of calls.
+func (w *window) mark(failed, slow bool) {
 	old := w.marks[w.next]
 	if old != 0 {
 		w.sum.add(old&markFailed != 0, old&markSlow != 0, -1)
