@@ -15,7 +15,7 @@ import (
 // there is nothing to close.
 type Breaker struct {
 	// Read by every call and written only when something changes, so these stay in every core's cache.
-	word      atomic.Uint64                 // what a call needs to know of the state: see pack
+	word      atomic.Uint64                 // what a call needs to know of the state: see word
 	rejection atomic.Pointer[OpenError]     // what a blocked call gets; set before word says so
 	rules     atomic.Pointer[rules]         // the configuration in force
 	onCall    atomic.Pointer[callListeners] // nil where nobody listens on the calls
@@ -71,6 +71,9 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	if fn == nil {
 		return errNilFunction
 	}
+	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed|aged|ringed|classified) == 0 {
+		return b.doPlain(ctx, uint64(w>>genShift), fn)
+	}
 	t, err := b.admit(ctx)
 	if err != nil {
 		return err
@@ -90,6 +93,27 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	r := b.judge(ctx, err) // may panic, in the user's Classify
 	returned = true
 	b.settle(ctx, t, &r)
+	return err
+}
+
+// doPlain is Do where all that a success needs is to be counted. It is apart because the compiler copies what a deferred
+// function uses, on every call, and this one uses less.
+func (b *Breaker) doPlain(ctx context.Context, gen uint64, fn func(context.Context) error) error {
+	returned := false
+	defer func() {
+		if !returned {
+			b.settle(ctx, token{gen: gen}, &Result{Outcome: Failure, ErrorType: errorTypePanic})
+		}
+	}()
+	err := fn(ctx)
+	if w := word(b.word.Load()); err == nil && w&(plain|classified) == 0 && uint64(w>>genShift) == gen {
+		returned = true
+		b.stripe().success.Add(1)
+		return nil
+	}
+	r := b.judge(ctx, err) // there may be a Classify by now
+	returned = true
+	b.settle(ctx, token{gen: gen}, &r)
 	return err
 }
 

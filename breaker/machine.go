@@ -23,6 +23,9 @@ const (
 	shadow     // disabled: nothing is blocked
 
 	genShift = 8
+
+	// plain is what a success must not meet to be no more than counted.
+	plain = stateMask | look | timed | aged | ringed
 )
 
 func (w word) state() State { return State(w & stateMask) }
