@@ -118,9 +118,9 @@ func NewGroup(c Config, options ...GroupOption) (*Group, error) {
 	return g, nil
 }
 
-// Get gives the endpoint's breaker, making it where there is none. It never gives nil. Ask for it
-// at each call rather than keep it, for one that was dropped in a full group is seen by nobody any more. User info, query and fragment
-// of a URL are left out of its name, and what is not valid UTF-8 is replaced.
+// Get gives the endpoint's breaker, making it where there is none. It never gives nil. Ask for it at each call rather
+// than keep it, for one that was dropped from a full group is seen by nobody any more. User info, query and fragment of a
+// URL are left out of its name, and what is not valid UTF-8 is replaced.
 func (g *Group) Get(endpoint string) *Breaker { return g.member(endpoint).breaker }
 
 // Acquire is [Breaker.Acquire] of the endpoint's breaker, which stays in the group for as long as the call is in
