@@ -51,8 +51,9 @@ func WithListeners(listeners ...Listener) GroupOption {
 // Group makes a breaker for each endpoint on first use, all with one configuration. It is bounded: in a full one the
 // breaker that was asked for the longest time ago makes room, if it is idle: closed, with no call in flight that
 // [Group.Acquire] made, and not in the midst of a run of failures (unless nobody has asked for it while as many others
-// were asked for as the group holds). Where none is idle, the call goes through one breaker that all such endpoints share, [OverflowEndpoint]. Breakers that are not closed, or
-// overridden, never make room. All methods may be called concurrently.
+// were asked for as the group holds). Where none is idle, the call goes through one breaker that all such endpoints
+// share, [OverflowEndpoint]. Breakers that are not closed, or overridden, never make room. All methods may be called
+// concurrently.
 type Group struct {
 	config Config
 	most   int
