@@ -81,11 +81,11 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	returned := false
 	defer func() {
 		if !returned {
-			b.settle(ctx, t, &Result{Outcome: Failure, ErrorType: errorTypePanic})
+			b.settle(ctx, t, &Result{Outcome: Failure, ErrorType: ErrorTypePanic})
 		}
 	}()
 	err = fn(ctx)
-	if err == nil && word(b.word.Load())&classified == 0 {
+	if err == nil && word(b.word.Load())&classified == 0 { // what judge and settle would do, without a Result to copy
 		returned = true
 		b.succeed(ctx, t, 0)
 		return nil
@@ -102,7 +102,7 @@ func (b *Breaker) doPlain(ctx context.Context, gen uint64, fn func(context.Conte
 	returned := false
 	defer func() {
 		if !returned {
-			b.settle(ctx, token{gen: gen}, &Result{Outcome: Failure, ErrorType: errorTypePanic})
+			b.settle(ctx, token{gen: gen}, &Result{Outcome: Failure, ErrorType: ErrorTypePanic})
 		}
 	}()
 	err := fn(ctx)

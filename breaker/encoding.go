@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -99,12 +100,7 @@ func (c *Config) UnmarshalJSON(text []byte) error {
 			errs = append(errs, bad)
 		}
 	}
-	unknown := make([]string, 0, len(given))
-	for key := range given {
-		unknown = append(unknown, key)
-	}
-	sort.Strings(unknown)
-	for _, key := range unknown {
+	for _, key := range slices.Sorted(maps.Keys(given)) { // what is left is unknown
 		errs = append(errs, &ConfigError{Field: fmt.Sprintf("%q", short([]byte(key))), Value: "(withheld)",
 			Allowed: "no such field; they are named as in Config, in lower case with underscores"})
 	}

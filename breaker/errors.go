@@ -57,11 +57,13 @@ func (*OpenError) ErrorType() string { return "circuit_open" }
 // operator did. Never nil and never cancelled.
 func (e *OpenError) OpenedBy() context.Context { return e.openedBy }
 
+// The error types that are not taken from an error: see [Event].
 const (
-	errorTypeTimeout = "timeout"
-	errorTypePanic   = "panic"
-	maxErrorType     = 128 // bytes
+	ErrorTypeTimeout = "timeout" // a deadline passed, or a probe's lease ran out
+	ErrorTypePanic   = "panic"   // the call panicked, or ended by runtime.Goexit
 )
+
+const maxErrorType = 128 // bytes
 
 // errorType names an error by what it is, never by its text, which may hold anything: by its own ErrorType method,
 // as "timeout", or by its Go type.
@@ -78,7 +80,7 @@ func errorType(err error) string {
 		Timeout() bool
 	}](err)
 	if errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
-		return errorTypeTimeout
+		return ErrorTypeTimeout
 	}
 	// Wrappers that say only that they wrap would hide the type that matters.
 	for {

@@ -54,7 +54,7 @@ func (p *Permit) DoneErr(ctx context.Context, err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	r := Result{Outcome: Failure, ErrorType: errorTypePanic}
+	r := Result{Outcome: Failure, ErrorType: ErrorTypePanic}
 	defer func() { p.DoneWith(ctx, r) }() // also when the user's Classify panics
 	r = p.b.judge(ctx, err)
 }

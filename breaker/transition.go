@@ -40,7 +40,7 @@ func (b *Breaker) advance(now instant) {
 		b.outage.failures += uint64(expired)
 		b.failedAt(now)
 		b.transition(Open, Reason{Rule: RuleProbeTimeout, Observed: float64(expired), Threshold: 1}, tally{},
-			cause{ctx: ctx, errorType: errorTypeTimeout}, now)
+			cause{ctx: ctx, errorType: ErrorTypeTimeout}, now)
 	default:
 		return
 	}

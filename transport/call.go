@@ -71,7 +71,7 @@ func (c *call) breakOff(err error) {
 		return
 	}
 	// For when the user's classification panics.
-	defer c.end(breaker.Result{Outcome: breaker.Failure, ErrorType: errorTypePanic, Elapsed: c.elapsed})
+	defer c.end(breaker.Result{Outcome: breaker.Failure, ErrorType: breaker.ErrorTypePanic, Elapsed: c.elapsed})
 	c.end(c.transport.failed(c.by, err, c.elapsed))
 }
 

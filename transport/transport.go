@@ -122,7 +122,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	judged := false
 	defer func() {
 		if !judged { // a panic or Goexit, of the transport beneath or of the classification
-			permit.DoneWith(ctx, breaker.Result{Outcome: breaker.Failure, ErrorType: errorTypePanic})
+			permit.DoneWith(ctx, breaker.Result{Outcome: breaker.Failure, ErrorType: breaker.ErrorTypePanic})
 			if res != nil && res.Body != nil {
 				_ = res.Body.Close()
 			}

@@ -14,11 +14,6 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
 
-const (
-	errorTypePanic   = "panic"
-	errorTypeTimeout = "timeout"
-)
-
 // DefaultClassify is how calls are judged where [WithClassify] does not say otherwise: errors, 5xx and 429 are
 // failures, all else is a success. It is here for others to build on.
 func DefaultClassify(res *http.Response, err error) breaker.Outcome {
@@ -48,7 +43,7 @@ func (t *Transport) failed(by caller, err error, elapsed time.Duration) breaker.
 	case by.cancelled():
 		r.Outcome = breaker.Ignored
 	case by.timedOut():
-		r.ErrorType = errorTypeTimeout // whatever the transport beneath calls it
+		r.ErrorType = breaker.ErrorTypeTimeout // whatever the transport beneath calls it
 	}
 	return r
 }
