@@ -49,11 +49,11 @@ func (b *Breaker) admitLocked(ctx context.Context) (t token, admitted bool) {
 	switch {
 	case b.state == Closed:
 		return token{gen: b.gen, start: now.mono}, true
-	case b.state == HalfOpen && len(b.probes) < b.rules.Load().MaxProbes:
+	case b.state == HalfOpen && len(b.outage.probes) < b.rules.Load().MaxProbes:
 		l := b.lend(ctx, now)
 		return token{gen: b.gen, start: now.mono, lease: l, round: l.round}, true
 	case b.override == Disabled:
-		b.wouldBlock++
+		b.overrides.wouldBlock++
 		return token{start: now.mono}, true
 	}
 	return token{}, false
@@ -131,7 +131,7 @@ func (b *Breaker) count(t token, r *Result, now instant) (slow bool) {
 	case Success:
 		b.successes++
 	case Ignored:
-		b.ignored++
+		b.stripe().ignored.Add(1)
 		return false
 	default:
 		b.failures++
@@ -223,10 +223,10 @@ func (b *Breaker) judgeProbe(ctx context.Context, r *Result, now instant) (cause
 	switch r.Outcome {
 	case Success:
 		b.consecutive = 0
-		b.probesPassed++
+		b.outage.passed++
 		b.outage.successes++
-		if enough := b.rules.Load().SuccessThreshold; b.probesPassed >= enough {
-			caused = b.transition(Closed, Reason{Rule: RuleProbesSucceeded, Observed: float64(b.probesPassed),
+		if enough := b.rules.Load().SuccessThreshold; b.outage.passed >= enough {
+			caused = b.transition(Closed, Reason{Rule: RuleProbesSucceeded, Observed: float64(b.outage.passed),
 				Threshold: float64(enough)}, tally{}, causedBy(ctx, r), now)
 		}
 	case Failure:
@@ -241,16 +241,17 @@ func (b *Breaker) judgeProbe(ctx context.Context, r *Result, now instant) (cause
 
 // lend gives a probe its place.
 func (b *Breaker) lend(ctx context.Context, now instant) *lease {
+	o := b.outage
 	var l *lease
-	if n := len(b.spare); n > 0 {
-		l, b.spare = b.spare[n-1], b.spare[:n-1]
+	if n := len(o.spare); n > 0 {
+		l, o.spare = o.spare[n-1], o.spare[:n-1]
 	} else {
 		l = new(lease)
 	}
-	l.at, l.ctx = len(b.probes), ctx
+	l.at, l.ctx = len(o.probes), ctx
 	l.term = b.rules.Load().ProbeTimeout
 	l.due = after(now.mono, l.term)
-	b.probes = append(b.probes, l)
+	o.probes = append(o.probes, l)
 	b.wakeAt(l.due, now.mono)
 	b.publish()
 	return l
@@ -263,9 +264,10 @@ func (b *Breaker) giveBack(l *lease, current bool) {
 	if !current {
 		return
 	}
-	last := len(b.probes) - 1
-	b.probes[l.at] = b.probes[last]
-	b.probes[l.at].at = l.at
-	b.probes = b.probes[:last]
-	b.spare = append(b.spare, l)
+	o := b.outage
+	last := len(o.probes) - 1
+	o.probes[l.at] = o.probes[last]
+	o.probes[l.at].at = l.at
+	o.probes = o.probes[:last]
+	o.spare = append(o.spare, l)
 }

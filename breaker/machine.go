@@ -51,33 +51,27 @@ type machine struct {
 	state    State
 	override Override
 	gen      uint64
-	noted    string // the operator's reason for the override
 
-	failures     uint64 // totals of calls that were counted here rather than in a stripe
-	successes    uint64
-	ignored      uint64
-	slow         uint64
-	wouldOpen    uint64 // while disabled
-	wouldBlock   uint64
-	edges        [states][states]uint64
-	openTime     int64 // in open periods that are over
-	lastFailure  time.Time
-	consecutive  int
-	window       *window
-	outage       *outage // nil while closed
-	openSince    int64
-	due          int64 // open: when the delay ends
-	near         bool  // open: due is so near that calls read the clock
-	probes       []*lease
-	spare        []*lease // of ended probes, to be used again
-	probesPassed int
-	timer        *time.Timer
-	wake         int64 // when the timer fires; 0: it does not
-
-	delivery
+	failures    uint64 // totals of calls that were counted here rather than in a stripe
+	successes   uint64
+	slow        uint64
+	edges       [states][states]uint64
+	openTime    int64 // in open periods that are over
+	lastFailure time.Time
+	consecutive int
+	window      *window
+	outage      *outage // nil while closed
+	timer       *time.Timer
+	wake        int64 // when the timer fires; 0: it does not
 }
 
-// outage is what happened from an opening to its closing.
+// overrides is what operators left behind.
+type overrides struct {
+	note                  string // the reason for the newest one
+	wouldOpen, wouldBlock uint64 // while disabled
+}
+
+// outage is what happened from an opening to its closing, and all that the machine needs only meanwhile.
 type outage struct {
 	id         string
 	since      int64
@@ -87,14 +81,24 @@ type outage struct {
 	successes  uint64
 	failures   uint64
 	reopenings int
-	delay      time.Duration
+
+	// The open period, the newest or the one that is running.
+	openSince int64
+	delay     time.Duration
+	due       int64 // when the delay ends
+	near      bool  // which is so soon that calls read the clock
+
+	// The half-open period, if one is running.
+	probes []*lease
+	spare  []*lease // of ended probes, to be used again
+	passed int      // successful probes
 }
 
 // lease is a probe in flight. It is used again for later probes: round tells them apart, so that the late or second
 // result of an earlier one is seen to be void.
 type lease struct {
 	round uint32
-	at    int // index in machine.probes
+	at    int // index in outage.probes
 	due   int64
 	term  time.Duration // from lending to due
 	ctx   context.Context
@@ -161,11 +165,11 @@ func (b *Breaker) publish() {
 			w |= look
 		}
 	case HalfOpen:
-		if len(b.probes) < b.rules.Load().MaxProbes {
+		if len(b.outage.probes) < b.rules.Load().MaxProbes {
 			w |= look
 		}
 	case Open:
-		if b.near {
+		if b.outage.near {
 			w |= look
 		}
 	}

@@ -41,19 +41,23 @@ func (b *Breaker) Snapshot() Snapshot {
 	b.advance(now)
 	c := b.rules.Load().Config
 	s := Snapshot{
-		Service: c.Service, Endpoint: c.Endpoint, State: b.publicState(), Override: b.override, OverrideNote: b.noted,
-		Failure: b.failures, Slow: b.slow, WouldOpen: b.wouldOpen, WouldBlock: b.wouldBlock,
-		ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen, ProbesInFlight: len(b.probes),
+		Service: c.Service, Endpoint: c.Endpoint, State: b.publicState(), Override: b.override,
+		Failure: b.failures, Slow: b.slow, ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen,
 		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure, Config: c,
 	}
 	if b.mail != nil {
 		s.EventsDropped = b.mail.dropped
 	}
+	if o := b.overrides; o != nil {
+		s.OverrideNote, s.WouldOpen, s.WouldBlock = o.note, o.wouldOpen, o.wouldBlock
+	}
+	if b.outage != nil {
+		s.ProbesInFlight = len(b.outage.probes)
+	}
 	// The striped counts move while the lock is held. Each grows by one at a time, so a sum taken in passing is a
 	// value that the count had at some moment of the hold.
 	s.Success, s.Ignored, s.Blocked = b.striped()
 	s.Success += b.successes
-	s.Ignored += b.ignored
 	for _, to := range b.edges {
 		for _, n := range to {
 			s.Transitions += n
@@ -64,9 +68,9 @@ func (b *Breaker) Snapshot() Snapshot {
 	}
 	s.OutageID, s.OpenedAt = b.outage.id, b.outage.openedAt
 	if s.State == Open {
-		s.OpenTime += time.Duration(now.mono - b.openSince)
+		s.OpenTime += time.Duration(now.mono - b.outage.openSince)
 		if b.override != ForcedOpen {
-			s.RetryAfter = max(0, time.Duration(b.due-now.mono))
+			s.RetryAfter = max(0, time.Duration(b.outage.due-now.mono))
 			s.RetryAt = now.wall.Add(s.RetryAfter)
 		}
 	}

@@ -17,14 +17,14 @@ const lead = int64(time.Millisecond)
 // advance does what time alone brings about: the end of the open delay, and of the leases of probes.
 func (b *Breaker) advance(now instant) {
 	switch {
-	case b.state == Open && b.override != ForcedOpen && now.mono >= b.due:
+	case b.state == Open && b.override != ForcedOpen && now.mono >= b.outage.due:
 		b.transition(HalfOpen, Reason{Rule: RuleDelayElapsed,
-			Observed: time.Duration(now.mono - b.openSince).Seconds(), Threshold: b.outage.delay.Seconds()},
+			Observed: time.Duration(now.mono - b.outage.openSince).Seconds(), Threshold: b.outage.delay.Seconds()},
 			tally{}, cause{}, now)
 	case b.state == HalfOpen:
 		expired, ctx := 0, context.Context(nil)
-		for i := len(b.probes) - 1; i >= 0; i-- {
-			if l := b.probes[i]; now.mono >= l.due {
+		for i := len(b.outage.probes) - 1; i >= 0; i-- {
+			if l := b.outage.probes[i]; now.mono >= l.due {
 				expired, ctx = expired+1, l.ctx
 				if limit := b.rules.Load().SlowCallDuration; limit > 0 && l.term > limit {
 					b.slow++
@@ -91,31 +91,31 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		e.FailureCount, e.SuccessCount = uint64(judged.failures), uint64(judged.calls-judged.failures)
 	}
 	if from == Open && b.override != Disabled {
-		b.openTime += now.mono - b.openSince
+		b.openTime += now.mono - o.openSince
 	}
 
 	b.gen++
 	b.state = to
-	b.probes, b.spare, b.probesPassed, b.near = nil, nil, 0, false
+	o.probes, o.spare, o.passed, o.near = nil, nil, 0, false
 	b.wakeAt(0, now.mono)
 	var retryAt time.Time
 	switch to {
 	case Open:
 		b.window.reset(b.plain())
-		b.openSince = now.mono
+		o.openSince = now.mono
 		if b.override != ForcedOpen {
 			o.delay = c.delay(o.reopenings, rand.Float64(), by.asked)
-			b.due = after(now.mono, o.delay)
+			o.due = after(now.mono, o.delay)
 			retryAt = now.wall.Add(o.delay)
 			b.watch(now.mono)
 		}
 	case HalfOpen:
 		retryAt = now.wall
 		leases := make([]lease, c.MaxProbes)
-		b.probes = make([]*lease, 0, c.MaxProbes)
-		b.spare = make([]*lease, 0, c.MaxProbes)
+		o.probes = make([]*lease, 0, c.MaxProbes)
+		o.spare = make([]*lease, 0, c.MaxProbes)
 		for i := range leases {
-			b.spare = append(b.spare, &leases[i])
+			o.spare = append(o.spare, &leases[i])
 		}
 	case Closed:
 		b.consecutive = 0
@@ -133,7 +133,7 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 
 	if b.override == Disabled {
 		if to == Open {
-			b.wouldOpen++
+			b.overrides.wouldOpen++
 		}
 		e.Shadow = true
 		b.tell(e)
@@ -150,7 +150,10 @@ func (b *Breaker) operate(o Override, to State, why Reason) {
 	defer b.mu.Unlock()
 	now := b.now()
 	b.advance(now)
-	b.noted = why.Note
+	if b.overrides == nil {
+		b.overrides = new(overrides)
+	}
+	b.overrides.note = why.Note
 	changed := o != b.override
 	if !changed && o != Automatic {
 		return
@@ -185,7 +188,7 @@ func (b *Breaker) noticeOverride(at State, why Reason, now instant) {
 	e := Event{Service: c.Service, Endpoint: c.Endpoint, From: at, To: at, At: now.wall, Reason: why,
 		Context: context.Background(), OpenedBy: context.Background()}
 	if b.outage != nil { // open already, and now forced to stay so
-		b.near = false
+		b.outage.near = false
 		b.wakeAt(0, now.mono)
 		e.OutageID, e.Context, e.OpenedBy = b.outage.id, b.outage.openedBy, b.outage.openedBy
 		b.rejection.Store(&OpenError{Service: c.Service, Endpoint: c.Endpoint, State: Open, OutageID: e.OutageID,
@@ -198,17 +201,17 @@ func (b *Breaker) noticeOverride(at State, why Reason, now instant) {
 func (b *Breaker) shadowEnds(now instant) {
 	b.gen++
 	b.state, b.outage, b.consecutive = Closed, nil, 0
-	b.probes, b.spare, b.near = nil, nil, false
 	b.wakeAt(0, now.mono)
 }
 
 // watch sets the timer for the end of the open delay, with a stop shortly before it.
 func (b *Breaker) watch(now int64) {
-	b.near = b.due-now <= lead
-	if b.near {
-		b.wakeAt(b.due, now)
+	o := b.outage
+	o.near = o.due-now <= lead
+	if o.near {
+		b.wakeAt(o.due, now)
 	} else {
-		b.wakeAt(b.due-lead, now)
+		b.wakeAt(o.due-lead, now)
 	}
 }
 
@@ -243,7 +246,7 @@ func (b *Breaker) tick() {
 		b.watch(now.mono)
 		b.publish()
 	case b.state == HalfOpen:
-		for _, l := range b.probes {
+		for _, l := range b.outage.probes {
 			b.wakeAt(l.due, now.mono)
 		}
 	}
