@@ -53,6 +53,17 @@ var tables = []table{
 		},
 	},
 	{
+		title: "What a call is made of, and could have been", corner: "part",
+		rows: []string{
+			"load-word", "load-word-beside-a-counter", "rwmutex", "stripe-by-stack", "stripe-by-random-number",
+			"count-admissions-too", "otel-add", "call-by-interface", "defer", "defer-with-recover",
+		},
+		columns: []column{
+			{"one after the other", "Part/", "", seconds},
+			{"from eight goroutines", "Part8/", "", seconds},
+		},
+	},
+	{
 		title: "Memory of a breaker", corner: "library", rows: libraries,
 		columns: []column{
 			{"consecutive failures", "Memory/Closed/", "", held},
