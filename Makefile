@@ -24,7 +24,7 @@ each = for module in $(1); do echo "$$module: $(2)"; (cd $$module && $(2)); done
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run the demo until Ctrl-C; flags by ARGS, as in ARGS="-listen 127.0.0.1:0"
@@ -51,22 +51,23 @@ e2e: $(BIN)/otelcol $(BIN)/gotestsum ## Test against the real OpenTelemetry Coll
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
 
 .PHONY: bench
-bench: ## Run the benchmarks; the result also goes to .bin/bench.txt
-	@mkdir -p $(BIN)
-	go test -run '^$$' -bench . -benchmem ./... | tee $(BIN)/bench.txt
+bench: $(BIN)/benchstat ## Measure beside other breakers (minutes) and compare with the baseline in the tree
+	benchmarks/run $(BIN)/bench.txt
+	$(BIN)/benchstat -ignore commit,rounds baseline=benchmarks/results/peers.txt now=$(BIN)/bench.txt
 
-.PHONY: bench-peers
-bench-peers: $(BIN)/benchstat ## Measure beside other breakers (minutes) and rewrite docs/benchmarks.md
+.PHONY: bench-baseline
+bench-baseline: $(BIN)/benchstat ## The same, to be the new baseline and the figures of docs/benchmarks.md
 	benchmarks/run benchmarks/results/peers.txt
 	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md
+
+.PHONY: bench-own
+bench-own: ## Run the benchmarks beside the code; the result also goes to .bin/bench-own.txt
+	@mkdir -p $(BIN)
+	go test -run '^$$' -bench . -benchmem ./... | tee $(BIN)/bench-own.txt
 
 .PHONY: schedules
 schedules: ## Drive the breaker and its reference model through a million random schedules
 	OTELBREAKER_SCHEDULES=1000000 OTELBREAKER_SEED=random go test -count=1 -timeout 60m -run TestG02_SchedulesMatchTheModel -v ./breaker
-
-.PHONY: bench-diff
-bench-diff: $(BIN)/benchstat ## Compare the last benchmarks with those in OLD=file
-	$(BIN)/benchstat $(OLD) $(BIN)/bench.txt
 
 .PHONY: format
 format: ## Check that all files are formatted
