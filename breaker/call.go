@@ -93,36 +93,61 @@ func (b *Breaker) settle(ctx context.Context, t token, r *Result) {
 }
 
 func (b *Breaker) settleLocked(ctx context.Context, t token, r *Result) {
-	if e := b.apply(ctx, t, r); e != nil {
+	e, undescribed := b.apply(ctx, t, r)
+	if undescribed {
+		e = b.applyDescribed(ctx, t, r)
+	}
+	if e != nil {
 		b.onCall.Load().transition(ctx, e)
 	}
 }
 
-// apply gives the transition that the result caused, if it did.
-func (b *Breaker) apply(ctx context.Context, t token, r *Result) *Event {
+// applyDescribed asks the error first what it is. That is done outside the lock, for its methods are somebody else's;
+// should they even end the goroutine, the call counts all the same.
+func (b *Breaker) applyDescribed(ctx context.Context, t token, r *Result) (caused *Event) {
+	defer func() {
+		r.Err = nil
+		caused, _ = b.apply(ctx, t, r)
+	}()
+	r.describe()
+	return nil
+}
+
+// apply gives the transition that the result caused, if it did. Where a transition would have to tell of an error that
+// was not asked yet what it is, apply does nothing: most failures move no state, and are spared the price.
+func (b *Breaker) apply(ctx context.Context, t token, r *Result) (caused *Event, undescribed bool) {
 	var now instant
-	if r.Outcome == Failure || t.lease != nil {
+	if t.lease != nil {
 		now = b.now()
-	} else if t.start != 0 || word(b.word.Load())&aged != 0 {
+	} else if r.Outcome == Failure || t.start != 0 || word(b.word.Load())&aged != 0 {
 		now.mono = b.clock()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if r.Outcome == Failure && r.Err != nil && t.gen == b.gen && b.onEdge() {
+		return nil, true
+	}
 	if t.lease != nil {
 		b.advance(now)
 		if t.lease.round != t.round {
-			return nil // it ran out of its lease, and was counted then
+			return nil, false // it ran out of its lease, and was counted then
 		}
 		b.giveBack(t.lease, t.gen == b.gen)
 	}
 	slow := b.count(t, r, now)
-	if t.gen != b.gen {
-		return nil
+	switch {
+	case t.gen != b.gen:
+		return nil, false
+	case b.state == HalfOpen:
+		return b.judgeProbe(ctx, r, now), false
+	default:
+		return b.judgeClosed(ctx, r, slow, now), false
 	}
-	if b.state == HalfOpen {
-		return b.judgeProbe(ctx, r, now)
-	}
-	return b.judgeClosed(ctx, r, slow, now)
+}
+
+// onEdge tells that a failure may move the machine.
+func (b *Breaker) onEdge() bool {
+	return b.state != Closed || b.window != nil || b.consecutive+1 >= b.rules.Load().FailureThreshold
 }
 
 // count adds a call to the totals, whatever period it belongs to.
@@ -154,8 +179,8 @@ func (b *Breaker) count(t token, r *Result, now instant) (slow bool) {
 
 // failedAt keeps the time of the newest failure: two may come here in the other order than they read the clock.
 func (b *Breaker) failedAt(now instant) {
-	if now.wall.After(b.lastFailure) {
-		b.lastFailure = now.wall
+	if now.mono > b.lastFailure.mono {
+		b.lastFailure = moment{mono: now.mono}
 	}
 }
 
@@ -177,7 +202,7 @@ func (b *Breaker) judgeClosed(ctx context.Context, r *Result, slow bool, now ins
 	}
 	if why, seen, met := b.met(); met {
 		if now.wall.IsZero() {
-			now = b.now() // a success reads the cheaper clock alone
+			now = b.now() // what moves nothing reads the cheaper clock alone
 		}
 		caused = b.transition(Open, why, seen, causedBy(ctx, r), now)
 		b.publish()

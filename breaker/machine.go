@@ -57,7 +57,7 @@ type machine struct {
 	slow        uint64
 	edges       [states][states]uint64
 	openTime    int64 // in open periods that are over
-	lastFailure time.Time
+	lastFailure moment
 	consecutive int
 	window      *window
 	outage      *outage // nil while closed
@@ -108,6 +108,23 @@ type lease struct {
 type instant struct {
 	wall time.Time
 	mono int64
+}
+
+// moment is a time on the breaker's own clock, which becomes one of the wall's when it is told for the first time and
+// then stays that, however the wall clock is set.
+type moment struct {
+	mono int64 // 0: never
+	wall int64 // Unix nanoseconds; 0: not told yet
+}
+
+func (m *moment) tell(now instant) time.Time {
+	if m.mono == 0 {
+		return time.Time{}
+	}
+	if m.wall == 0 {
+		m.wall = now.wall.UnixNano() - (now.mono - m.mono)
+	}
+	return time.Unix(0, m.wall)
 }
 
 func (b *Breaker) now() instant {

@@ -67,7 +67,6 @@ func (p *Permit) DoneWith(ctx context.Context, r Result) {
 	if r.Outcome > Ignored {
 		r.Outcome = Failure
 	}
-	r.describe()
 	if !p.done.CompareAndSwap(false, true) {
 		return
 	}
@@ -104,7 +103,7 @@ func (p *Permit) Lease() (left time.Duration, probe bool) {
 	return max(0, time.Duration(l.due-p.b.clock())), true
 }
 
-// judge says what an error means. It calls the user's Classify and the error's own methods: it may panic.
+// judge says what an error means. It calls the user's Classify, which may panic.
 func (b *Breaker) judge(ctx context.Context, err error) Result {
 	if err == nil && b.word.Load()&classified == 0 {
 		return Result{}
@@ -123,6 +122,5 @@ func (b *Breaker) judge(ctx context.Context, err error) Result {
 	if r.Outcome == Failure && err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		r.Outcome = Ignored
 	}
-	r.describe()
 	return r
 }

@@ -43,7 +43,7 @@ func (b *Breaker) Snapshot() Snapshot {
 	s := Snapshot{
 		Service: c.Service, Endpoint: c.Endpoint, State: b.publicState(), Override: b.override,
 		Failure: b.failures, Slow: b.slow, ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen,
-		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure, Config: c,
+		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Config: c,
 	}
 	if b.mail != nil {
 		s.EventsDropped = b.mail.dropped
