@@ -113,8 +113,8 @@ func (b *Breaker) applyDescribed(ctx context.Context, t token, r *Result) (cause
 	return nil
 }
 
-// apply gives the transition that the result caused, if it did. Where a transition would have to tell of an error that
-// was not asked yet what it is, apply does nothing: most failures move no state, and are spared the price.
+// apply gives the transition that the result caused, if it did. Where it would have to be told of an error that was not
+// asked yet what it is, apply does nothing: most failures move no state, and are spared the price.
 func (b *Breaker) apply(ctx context.Context, t token, r *Result) (caused *Event, undescribed bool) {
 	var now instant
 	if t.lease != nil {
@@ -124,7 +124,7 @@ func (b *Breaker) apply(ctx context.Context, t token, r *Result) (caused *Event,
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if r.Outcome == Failure && r.Err != nil && t.gen == b.gen && b.onEdge() {
+	if r.Outcome == Failure && r.Err != nil && (t.gen == b.gen && b.onEdge() || b.wantsFailure(now.mono)) {
 		return nil, true
 	}
 	if t.lease != nil {
@@ -135,6 +135,9 @@ func (b *Breaker) apply(ctx context.Context, t token, r *Result) (caused *Event,
 		b.giveBack(t.lease, t.gen == b.gen)
 	}
 	slow := b.count(t, r, now)
+	if r.Outcome == Failure {
+		b.tellFailure(ctx, r.ErrorType, now)
+	}
 	switch {
 	case t.gen != b.gen:
 		return nil, false

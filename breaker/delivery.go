@@ -5,20 +5,30 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 )
 
 const maxQueue = 1024
 
 // subscription is one listener, also where a group shares it among its breakers.
 type subscription struct {
-	listener  Listener
-	onCall    CallListener // the same, if it is one
-	cancelled atomic.Bool
+	listener     Listener
+	onCall       CallListener    // the same, if it is one
+	onFailure    FailureListener // likewise
+	everyFailure int64           // what a failed call takes of a minute; 0: there is no limit
+	cancelled    atomic.Bool
 }
 
 func newSubscription(l Listener) *subscription {
-	onCall, _ := l.(CallListener)
-	return &subscription{listener: l, onCall: onCall}
+	s := &subscription{listener: l}
+	s.onCall, _ = l.(CallListener)
+	s.onFailure, _ = l.(FailureListener)
+	if s.onFailure != nil {
+		if most := s.onFailure.FailuresPerMinute(); most > 0 {
+			s.everyFailure = int64(uint64(time.Minute) / uint64(most))
+		}
+	}
+	return s
 }
 
 // callListeners are those of the subscriptions that are called on the call itself, nil where there are none.
@@ -79,11 +89,17 @@ type mail struct {
 	handled uint64 // of those, the ones delivered or dropped
 	dropped uint64
 	waiters []waiter
+
+	taps     []*tap
+	failures int // in the queue
 }
 
+// message is an event, or a failed call.
 type message struct {
-	event Event
-	to    []*subscription
+	event  Event
+	failed *FailedCall
+	tap    *tap // that let it through
+	to     []*subscription
 }
 
 type waiter struct {
@@ -96,21 +112,47 @@ func (b *Breaker) tell(e Event) {
 	if len(b.subscribed) == 0 {
 		return
 	}
+	m := b.mailbox()
+	for len(m.queue)-m.failures >= maxQueue {
+		m.drop()
+	}
+	b.queue(message{event: e, to: b.subscribed})
+}
+
+func (b *Breaker) mailbox() *mail {
 	if b.mail == nil {
 		b.mail = new(mail)
 	}
+	return b.mail
+}
+
+func (b *Breaker) queue(one message) {
 	m := b.mail
-	if len(m.queue) >= maxQueue {
-		m.queue[0] = message{}
-		m.queue = m.queue[1:]
-		m.dropped++
-		m.handled++
-	}
-	m.queue = append(m.queue, message{e, b.subscribed})
+	m.queue = append(m.queue, one)
 	m.queued++
 	if !m.begun {
 		m.begun = true
 		go b.deliver(message{}, 0)
+	}
+}
+
+func (m *mail) next() message {
+	next := m.queue[0]
+	m.queue[0] = message{}
+	m.queue = m.queue[1:]
+	if next.failed != nil {
+		m.failures--
+	}
+	return next
+}
+
+// drop gives up the oldest message. A failed call is counted by its listener's tap, with those that it was to tell of.
+func (m *mail) drop() {
+	m.handled++
+	if oldest := m.next(); oldest.failed == nil {
+		m.dropped++
+	} else {
+		oldest.tap.heldBack += 1 + oldest.failed.HeldBack
 	}
 }
 
@@ -127,7 +169,7 @@ func (b *Breaker) deliver(m message, next int) {
 		for next < len(m.to) {
 			s := m.to[next]
 			next++
-			s.call(m.event)
+			s.call(&m)
 		}
 		var more bool
 		if m, more = b.following(m); !more {
@@ -159,21 +201,22 @@ func (b *Breaker) following(last message) (next message, more bool) {
 		m.begun, m.queue, m.waiters = false, nil, nil
 		return message{}, false
 	}
-	next = m.queue[0]
-	m.queue[0] = message{}
-	m.queue = m.queue[1:]
-	return next, true
+	return m.next(), true
 }
 
-func (s *subscription) call(e Event) {
+func (s *subscription) call(m *message) {
 	s.guard(func() {
-		if e.Shadow || e.From == e.To {
+		e := &m.event
+		switch {
+		case m.failed != nil:
+			s.onFailure.OnFailure(*m.failed)
+		case e.Shadow || e.From == e.To:
 			if l, ok := s.listener.(NoticeListener); ok {
-				l.OnNotice(e)
+				l.OnNotice(*e)
 			}
-			return
+		default:
+			s.listener.OnTransition(*e)
 		}
-		s.listener.OnTransition(e)
 	})
 }
 
@@ -213,6 +256,7 @@ func (b *Breaker) unsubscribe(s *subscription) {
 func (b *Breaker) setSubscribed(all []*subscription) {
 	b.subscribed = all
 	b.onCall.Store(callListenersOf(all))
+	b.setTaps(all)
 }
 
 func with(all []*subscription, s *subscription) []*subscription {

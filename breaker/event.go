@@ -72,6 +72,31 @@ type NoticeListener interface {
 	OnNotice(Event)
 }
 
+// FailureListener is a [Listener] that also wants to know of the calls that failed: those that the breaker let through,
+// and counted as failures, among them probes that ran out of their lease; not those it blocked. OnFailure keeps to the
+// same terms and the same order as OnTransition: the call that moves the breaker comes before the transition.
+//
+// FailuresPerMinute, asked once, when the listener is subscribed, bounds the calls told of one breaker: so many at
+// once, and so many a minute in the long run; 0 is no limit. What is beyond it costs a call next to nothing. Nor do
+// more than 128 failed calls of a breaker wait, and they never take the place of a transition. Those left out are
+// counted in the next one's HeldBack.
+type FailureListener interface {
+	Listener
+	OnFailure(FailedCall)
+	FailuresPerMinute() uint
+}
+
+// FailedCall is a call that failed. It is a plain value and does not change.
+type FailedCall struct {
+	Service, Endpoint string
+	State             State           // when the call ended, before what that brought about; Closed while disabled
+	At                time.Time       // when it ended
+	ErrorType         string          // as in [Event]
+	OutageID          string          // of the outage that is going on; empty where there is none
+	HeldBack          uint64          // failed calls of this breaker before this one that the listener was not told of
+	Context           context.Context // has the values of the call; never cancelled or nil
+}
+
 // CallListener is a [Listener] that is also called on the goroutine of the call itself, so that what it notes can go
 // on the call's own trace span while that is open: by OnCallTransition right after the call caused a transition, by
 // OnBlocked when the call was blocked. ctx is the call's. Both are called outside every lock and concurrently, and

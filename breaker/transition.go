@@ -26,6 +26,7 @@ func (b *Breaker) advance(now instant) {
 		for i := len(b.outage.probes) - 1; i >= 0; i-- {
 			if l := b.outage.probes[i]; now.mono >= l.due {
 				expired, ctx = expired+1, l.ctx
+				b.tellFailure(ctx, ErrorTypeTimeout, now)
 				if limit := b.rules.Load().SlowCallDuration; limit > 0 && l.term > limit {
 					b.slow++
 				}

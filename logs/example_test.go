@@ -40,3 +40,28 @@ func ExampleWithSlog() {
 	// Output:
 	// {"level":"WARN","msg":"Circuit breaker opened","component":"circuit_breaker","event_type":"circuit_opened","service":"payments","endpoint":"default","old_state":"closed","new_state":"open","failure_count":1,"success_count":0,"reason":"consecutive_failures","observed":1,"threshold":1,"error.type":"*errors.errorString"}
 }
+
+// Failed calls are searched for to see what came before an opening.
+func ExampleWithFailures() {
+	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			switch a.Key {
+			case slog.LevelKey, slog.MessageKey, "event_type", "state", "error.type":
+				return a
+			}
+			return slog.Attr{} // to be short
+		},
+	}))
+	b, err := breaker.New(breaker.Config{Service: "payments", FailureThreshold: 2},
+		logs.NewListener(logs.WithSlog(logger), logs.WithFailures()))
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	_ = b.Do(context.Background(), func(context.Context) error { return context.DeadlineExceeded })
+	_ = b.Do(context.Background(), func(context.Context) error { return errors.New("connection refused") })
+	_ = b.Flush(context.Background())
+	// Output:
+	// {"level":"WARN","msg":"Circuit breaker counted a failed call","event_type":"call_failed","state":"closed","error.type":"timeout"}
+	// {"level":"WARN","msg":"Circuit breaker counted a failed call","event_type":"call_failed","state":"closed","error.type":"*errors.errorString"}
+	// {"level":"WARN","msg":"Circuit breaker opened","event_type":"circuit_opened","error.type":"*errors.errorString"}
+}

@@ -44,6 +44,10 @@ func TestG16_HostileTextIsInertInLogs(t *testing.T) {
 		logs.NewListener(logs.WithLoggerProvider(provider), logs.WithSlog(slog.New(slog.NewJSONHandler(&asJSON, nil)))).OnTransition(e)
 		logs.NewListener(logs.WithSlog(slog.New(slog.NewTextHandler(&asText, nil)))).OnTransition(e)
 
+		var failed bytes.Buffer
+		logs.NewListener(logs.WithSlog(slog.New(slog.NewJSONHandler(&failed, nil))), logs.WithFailures()).(breaker.FailureListener).
+			OnFailure(breaker.FailedCall{Service: text, Endpoint: text, ErrorType: text, OutageID: text, Context: t.Context()})
+
 		want := strings.ToValidUTF8(text, "\uFFFD")
 		records := recorded.take()
 		if len(records) != 1 {
@@ -59,10 +63,19 @@ func TestG16_HostileTextIsInertInLogs(t *testing.T) {
 				t.Errorf("%.20q: %s is %.40q and %.40q, want %.40q", text, key, a[key], line[key], want)
 			}
 		}
+		failure := map[string]any{}
+		if err := json.Unmarshal(failed.Bytes(), &failure); err != nil {
+			t.Errorf("%.20q: %v", text, err)
+		}
+		for _, key := range []string{"service", "endpoint", "error.type", "outage_id"} {
+			if failure[key] != want {
+				t.Errorf("%.20q: %s of a failed call is %.40q, want %.40q", text, key, failure[key], want)
+			}
+		}
 		if a["event_type"] != "circuit_opened" || line["event_type"] != "circuit_opened" {
 			t.Errorf("%.20q: event_type is %v and %v", text, a["event_type"], line["event_type"])
 		}
-		for form, out := range map[string][]byte{"json": asJSON.Bytes(), "text": asText.Bytes()} {
+		for form, out := range map[string][]byte{"json": asJSON.Bytes(), "text": asText.Bytes(), "failed call": failed.Bytes()} {
 			if n := bytes.Count(out, []byte("\n")); n != 1 {
 				t.Errorf("%.20q: %d lines of %s, want 1", text, n, form)
 			}

@@ -4,9 +4,7 @@ import (
 	"log/slog"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/log"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
@@ -17,6 +15,13 @@ const (
 
 	// Version is the version of this module.
 	Version = "0.1.0-dev"
+
+	// DefaultLimit is the limit where [WithLimit] sets none: 600 records a minute of one breaker. One that reopens every
+	// 200 ms for a whole day stays below it.
+	DefaultLimit = 600
+
+	// DefaultFailureLimit is the limit of [WithFailures]: 120 records a minute of one breaker's failed calls.
+	DefaultFailureLimit = 120
 )
 
 // Option is a setting of [NewListener].
@@ -30,6 +35,9 @@ type config struct {
 	toOTel, toSlog bool
 	provider       log.LoggerProvider
 	logger         *slog.Logger
+	limit          uint
+	failures       bool
+	failureLimit   uint
 }
 
 // WithLoggerProvider has records written through p; nil means the global provider. It is what NewListener does where
@@ -50,102 +58,112 @@ func WithSlog(l *slog.Logger) Option {
 	})
 }
 
+// WithLimit bounds the records of transitions, of each breaker by itself: perMinute of them at once, and no more than
+// perMinute a minute in the long run. Default is [DefaultLimit]; 0 is no limit. The package documentation says what
+// becomes of those held back.
+func WithLimit(perMinute uint) Option {
+	return option(func(c config) config {
+		c.limit = perMinute
+		return c
+	})
+}
+
+// WithFailures has a record written for each failed call as well, up to [DefaultFailureLimit]: call_failed, so that the
+// pattern of failures before an opening can be searched for. The listener is a [breaker.FailureListener] then; one that
+// wraps it has to be one, too.
+func WithFailures() Option { return WithFailureLimit(DefaultFailureLimit) }
+
+// WithFailureLimit is [WithFailures] with another limit, of each breaker by itself: perMinute records at once, and no
+// more than perMinute a minute in the long run. 0 is no limit but the breaker's own, on how many may wait.
+func WithFailureLimit(perMinute uint) Option {
+	return option(func(c config) config {
+		c.failures, c.failureLimit = true, perMinute
+		return c
+	})
+}
+
 // NewListener makes a listener that writes a record for each transition, and, being a [breaker.NoticeListener], for
 // each override and each transition that would have happened. Without an option it writes through the global
 // OpenTelemetry logger provider, also one that is set later. It may serve any number of breakers. Nil options are
 // passed over.
 func NewListener(opts ...Option) breaker.Listener {
-	var c config
+	c := config{limit: DefaultLimit}
 	for _, o := range opts {
 		if o != nil {
 			c = o.apply(c)
 		}
 	}
-	l := &listener{toSlog: c.toSlog, slog: c.logger}
+	l := &listener{}
+	if c.toSlog {
+		l.slog = newJournal(slogSink{c.logger}, c.limit)
+	}
 	if c.toOTel || !c.toSlog {
 		if c.provider == nil {
 			c.provider = otel.GetLoggerProvider()
 		}
-		l.otel = c.provider.Logger(ScopeName, log.WithInstrumentationVersion(Version))
+		l.otel = newJournal(otelSink{c.provider.Logger(ScopeName, log.WithInstrumentationVersion(Version))}, c.limit)
+	}
+	if c.failures {
+		return failureListener{l, c.failureLimit}
 	}
 	return l
 }
 
+// listener writes to one log or to two, each with a limit of its own, for one may want what the other does not.
 type listener struct {
-	otel   log.Logger // nil: not written there
-	toSlog bool
-	slog   *slog.Logger // nil: the default one
+	otel, slog *journal // nil: not written there
 }
 
 var _ breaker.NoticeListener = (*listener)(nil)
 
 // OnTransition writes a record.
 func (l *listener) OnTransition(e breaker.Event) {
-	k := kindOf(&e)
-	defer l.emit(&e, k) // deferred, and so done also if the other one panics
-	l.print(&e, k)
+	defer l.otel.transition(e) // deferred, and so done also if the other one panics
+	l.slog.transition(e)
 }
 
 // OnNotice writes a record of what moved no state.
 func (l *listener) OnNotice(e breaker.Event) { l.OnTransition(e) }
 
-func (l *listener) emit(e *breaker.Event, k kind) {
-	if l.otel == nil {
-		return
-	}
-	severity, level := log.SeverityInfo, "INFO"
-	if k.warn {
-		severity, level = log.SeverityWarn, "WARN"
-	}
-	if !l.otel.Enabled(e.Context, log.EnabledParameters{Severity: severity, EventName: k.eventType}) {
-		return
-	}
-	var r log.Record
-	r.SetEventName(k.eventType)
-	r.SetTimestamp(e.At)
-	r.SetSeverity(severity)
-	r.SetSeverityText(level)
-	r.SetBody(attribute.StringValue(k.body))
-	r.AddAttributes(Attributes(*e)...)
-	l.otel.Emit(e.Context, r)
+// failureListener also writes a record for each failed call that the breaker lets through to it.
+type failureListener struct {
+	*listener
+	limit uint
 }
 
-func (l *listener) print(e *breaker.Event, k kind) {
-	if !l.toSlog {
-		return
-	}
-	logger := l.slog
-	if logger == nil {
-		logger = slog.Default()
-	}
-	level := slog.LevelInfo
-	if k.warn {
-		level = slog.LevelWarn
-	}
-	if !logger.Enabled(e.Context, level) {
-		return
-	}
-	// Not by logger.Log, whose records have the time of writing, which may be well after that of the transition.
-	r := slog.NewRecord(e.At, level, k.body, 0)
-	for _, a := range Attributes(*e) {
-		r.AddAttrs(slogAttr(a))
-	}
-	if sc := trace.SpanContextFromContext(e.Context); sc.IsValid() {
-		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
-	}
-	_ = logger.Handler().Handle(e.Context, r) // as slog itself does: there is nobody to tell
+var _ breaker.FailureListener = failureListener{}
+
+func (l failureListener) FailuresPerMinute() uint { return l.limit }
+
+func (l failureListener) OnFailure(f breaker.FailedCall) {
+	defer l.otel.failure(&f)
+	l.slog.failure(&f)
 }
 
-func slogAttr(a attribute.KeyValue) slog.Attr {
-	key := string(a.Key)
-	switch a.Value.Type() {
-	case attribute.INT64:
-		return slog.Int64(key, a.Value.AsInt64())
-	case attribute.FLOAT64:
-		return slog.Float64(key, a.Value.AsFloat64())
-	case attribute.BOOL:
-		return slog.Bool(key, a.Value.AsBool())
-	default:
-		return slog.String(key, a.Value.AsString())
+// journal is one log and its limit.
+type journal struct {
+	sink
+	limiter *limiter
+}
+
+func newJournal(s sink, perMinute uint) *journal {
+	j := &journal{sink: s}
+	j.limiter = newLimiter(perMinute, j.write)
+	return j
+}
+
+func (j *journal) transition(e breaker.Event) {
+	if j != nil && j.enabled(e.Context, kindOf(&e)) {
+		j.limiter.pass(e)
+	}
+}
+
+func (j *journal) write(e *breaker.Event, heldBack uint64) {
+	j.emit(e.Context, e.At, kindOf(e), withHeldBack(Attributes(*e), heldBack))
+}
+
+func (j *journal) failure(f *breaker.FailedCall) {
+	if j != nil && j.enabled(f.Context, callFailed) {
+		j.emit(f.Context, f.At, callFailed, withHeldBack(failureAttributes(f), f.HeldBack))
 	}
 }

@@ -18,6 +18,7 @@ type edge struct{ from, to breaker.State }
 
 var (
 	stateChange = kind{"circuit_state_change", "Circuit breaker state changed", false}
+	callFailed  = kind{"call_failed", "Circuit breaker counted a failed call", true}
 
 	transitions = map[edge]kind{
 		{breaker.Closed, breaker.Open}:     {"circuit_opened", "Circuit breaker opened", true},
@@ -41,7 +42,7 @@ var (
 )
 
 func kindOf(e *breaker.Event) kind {
-	if _, operated := overrides[e.Reason.Rule]; operated {
+	if operated(e) {
 		return stateChange
 	}
 	known := transitions
@@ -54,10 +55,16 @@ func kindOf(e *breaker.Event) kind {
 	return stateChange
 }
 
+// operated tells that an operator did it.
+func operated(e *breaker.Event) bool {
+	_, found := overrides[e.Reason.Rule]
+	return found
+}
+
 // Attributes gives the attributes that a record of e carries, in a fixed order, for listeners that write elsewhere
 // under the same names. The package documentation lists them. The slice is the caller's.
 func Attributes(e breaker.Event) []attribute.KeyValue {
-	a := make([]attribute.KeyValue, 0, 18)
+	a := make([]attribute.KeyValue, 0, 19)
 	a = append(a,
 		attribute.String("component", "circuit_breaker"),
 		attribute.String("event_type", kindOf(&e).eventType),
@@ -79,12 +86,7 @@ func Attributes(e breaker.Event) []attribute.KeyValue {
 	if e.Reason.Note != "" {
 		a = append(a, text("note", e.Reason.Note))
 	}
-	if e.OutageID != "" {
-		a = append(a, text("outage_id", e.OutageID))
-	}
-	if e.ErrorType != "" {
-		a = append(a, text("error.type", e.ErrorType))
-	}
+	a = appendCause(a, e.OutageID, e.ErrorType)
 	if e.Shadow {
 		// Nobody was blocked and nothing recovered, so the numbers of a closing would only spoil an average.
 		return append(a, attribute.Bool("shadow", true))
@@ -95,6 +97,36 @@ func Attributes(e breaker.Event) []attribute.KeyValue {
 			attribute.Int64("blocked_count", int64(e.BlockedCount)))
 	}
 	return a
+}
+
+func failureAttributes(f *breaker.FailedCall) []attribute.KeyValue {
+	a := make([]attribute.KeyValue, 0, 8)
+	a = append(a,
+		attribute.String("component", "circuit_breaker"),
+		attribute.String("event_type", callFailed.eventType),
+		text("service", f.Service),
+		text("endpoint", f.Endpoint),
+		attribute.String("state", f.State.String()),
+	)
+	return appendCause(a, f.OutageID, f.ErrorType)
+}
+
+func appendCause(a []attribute.KeyValue, outageID, errorType string) []attribute.KeyValue {
+	if outageID != "" {
+		a = append(a, text("outage_id", outageID))
+	}
+	if errorType != "" {
+		a = append(a, text("error.type", errorType))
+	}
+	return a
+}
+
+// withHeldBack adds how many records were held back before this one.
+func withHeldBack(a []attribute.KeyValue, n uint64) []attribute.KeyValue {
+	if n == 0 {
+		return a
+	}
+	return append(a, attribute.Int64("held_back", int64(n)))
 }
 
 func text(key, value string) attribute.KeyValue {

@@ -11,9 +11,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/logs"
 )
 
-// Option is a setting of [New]. Where one is given twice the later one holds, except that listeners add up.
+// Option is a setting of [New]. Where one is given twice the later one holds, except that listeners and settings of the
+// log records add up.
 type Option interface{ apply(*settings) error }
 
 type option func(*settings) error
@@ -31,6 +33,7 @@ type settings struct {
 	tracers trace.TracerProvider
 	loggers log.LoggerProvider
 	slog    *slog.Logger
+	logs    []logs.Option
 }
 
 func newSettings(options []Option) (*settings, error) {
@@ -153,6 +156,14 @@ func WithLoggerProvider(p log.LoggerProvider) Option {
 func WithSlog(l *slog.Logger) Option {
 	return option(func(s *settings) error {
 		s.slog = l
+		return nil
+	})
+}
+
+// WithLogs sets what else can be set of the log records, such as [logs.WithFailures] and [logs.WithLimit].
+func WithLogs(options ...logs.Option) Option {
+	return option(func(s *settings) error {
+		s.logs = append(s.logs, options...)
 		return nil
 	})
 }

@@ -17,7 +17,7 @@ func observe(breakers *breaker.Group, s *settings) (end func() error, err error)
 	if s.slog != nil {
 		to = append(to, logs.WithSlog(s.slog))
 	}
-	unsubscribe := breakers.Subscribe(logs.NewListener(to...))
+	unsubscribe := breakers.Subscribe(logs.NewListener(append(to, s.logs...)...))
 	return func() error {
 		unsubscribe()
 		return registration.Unregister()

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/transport"
 )
 
@@ -350,6 +351,31 @@ func TestACallWithoutASpanHasTheTraceOfTheClientSpan(t *testing.T) {
 	}
 	if got, want := records[0].SpanID(), spans[0].SpanContext().SpanID(); got != want {
 		t.Errorf("the record has span %v, want %v", got, want)
+	}
+}
+
+func TestFailedCallsAreLoggedOnRequest(t *testing.T) {
+	tel := newTelemetry()
+	guarded, top := stack(t, over, roundTripper(func(req *http.Request) (*http.Response, error) {
+		return response(req, http.StatusServiceUnavailable, text("")), nil
+	}), tel, transport.WithConfig(tripsAtOnce), transport.WithLogs(logs.WithFailures()), transport.WithLogs(logs.WithLimit(0)))
+	res, err := top.RoundTrip(request(t, http.MethodGet, "http://a.example", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if err := guarded.Breakers().Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	records, spans := tel.records.list(), tel.spans.Ended()
+	if len(records) != 2 || len(spans) != 1 || records[0].EventName() != "call_failed" || records[1].EventName() != "circuit_opened" {
+		t.Fatalf("%d records, %d spans, want a failed call and an opening of one", len(records), len(spans))
+	}
+	if said := recordText(records[0]); !strings.Contains(said, "error.type=503") || !strings.Contains(said, "endpoint=http://a.example ") {
+		t.Errorf("the failed call has %s", said)
+	}
+	if got, want := records[0].SpanID(), spans[0].SpanContext().SpanID(); got != want {
+		t.Errorf("the failed call has span %v, want %v", got, want)
 	}
 }
 
