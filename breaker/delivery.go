@@ -58,8 +58,17 @@ func (some *callListeners) transition(ctx context.Context, e *Event) {
 
 func (some *callListeners) blocked(ctx context.Context, rejection *OpenError) {
 	for _, s := range *some {
-		s.guard(func() { s.onCall.OnBlocked(ctx, rejection) })
+		s.blocked(ctx, rejection)
 	}
+}
+
+// blocked does without guard, whose function value would cost every blocked call another 2 ns.
+func (s *subscription) blocked(ctx context.Context, rejection *OpenError) {
+	if s.cancelled.Load() {
+		return
+	}
+	defer s.recovered()
+	s.onCall.OnBlocked(ctx, rejection)
 }
 
 // guard runs f unless the subscription has ended, and keeps its panic from going further.
@@ -67,12 +76,15 @@ func (s *subscription) guard(f func()) {
 	if s.cancelled.Load() {
 		return
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			s.complain(r)
-		}
-	}()
+	defer s.recovered()
 	f()
+}
+
+// recovered is deferred, and ends a panic.
+func (s *subscription) recovered() {
+	if r := recover(); r != nil {
+		s.complain(r)
+	}
 }
 
 // delivery takes events to the listeners, on a goroutine that lives only while there are any. It is guarded by the
