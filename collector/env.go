@@ -28,6 +28,9 @@ var signals = []signal{traces, metrics, logs}
 // String returns the signal as in text and attributes: "traces", "metrics", "logs".
 func (s signal) String() string { return strings.ToLower(string(s)) }
 
+// index returns the place of s in signals.
+func (s signal) index() int { return slices.Index(signals, s) }
+
 // What OTEL_{TRACES,METRICS,LOGS}_EXPORTER may name.
 const (
 	otlpExporter       = "otlp"
@@ -37,7 +40,7 @@ const (
 )
 
 // exporters returns what s is exported by, none of it twice.
-func (s signal) exporters() ([]string, error) {
+func (s signal) exporters(c config) ([]string, error) {
 	name := "OTEL_" + string(s) + "_EXPORTER"
 	value := os.Getenv(name)
 	allowed := []string{otlpExporter, consoleExporter, noExporter}
@@ -49,8 +52,11 @@ func (s signal) exporters() ([]string, error) {
 		if s == metrics {
 			names = append(names, prometheusExporter)
 		}
-		if _, endpoint := s.otlp("ENDPOINT"); endpoint != "" {
+		if _, endpoint := s.otlp("ENDPOINT"); endpoint != "" || c.endpoint != "" {
 			names = append(names, otlpExporter)
+		}
+		if c.console {
+			names = append(names, consoleExporter)
 		}
 		return names, nil
 	}
@@ -182,6 +188,12 @@ func checkRules() error {
 			check("OTEL_EXPORTER_OTLP_"+string(s)+"_"+name, r)
 		}
 	}
+	for _, prefix := range []string{"OTEL_BSP", "OTEL_BLRP"} {
+		batch, queue := prefix+"_MAX_EXPORT_BATCH_SIZE", prefix+"_MAX_QUEUE_SIZE"
+		if size, limit := intVar(batch, 0), intVar(queue, queueSize); size > limit {
+			faults = append(faults, fmt.Errorf("collector: %s=%d: want at most %s, which is %d", batch, size, queue, limit))
+		}
+	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)
 }
@@ -227,6 +239,9 @@ func isHeaders(v string) bool {
 	}
 	return isPairs(v)
 }
+
+// queueSize is how many spans or log records a queue holds by default, as the specification has it.
+const queueSize = 2048
 
 // intVar returns the value of a variable whose rule is count, or def where it is not set.
 func intVar(name string, def int) int {

@@ -26,11 +26,17 @@ import (
 // and would write into the test's output.
 func TestExporters(t *testing.T) {
 	for name, test := range map[string]struct {
-		env  map[string]string // URL stands for the receiver's
-		sent []string
-		page bool
+		env    map[string]string // URL stands for the receiver's
+		option bool              // with the receiver's URL
+		sent   []string
+		lost   bool // the receiver does not know the path
+		page   bool
 	}{
 		"nothing":                       {page: true},
+		"option":                        {option: true, sent: []string{"logs", "metrics", "traces"}, page: true},
+		"option, no traces":             {option: true, env: map[string]string{"OTEL_TRACES_EXPORTER": "none"}, sent: []string{"logs", "metrics"}, page: true},
+		"option, metrics otlp":          {option: true, env: map[string]string{"OTEL_METRICS_EXPORTER": "otlp"}, sent: []string{"logs", "metrics", "traces"}},
+		"option, logs elsewhere":        {option: true, env: map[string]string{"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "URL/elsewhere"}, sent: []string{"metrics", "traces"}, lost: true, page: true},
 		"endpoint":                      {env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL"}, sent: []string{"logs", "metrics", "traces"}, page: true},
 		"endpoint of traces":            {env: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "URL/v1/traces"}, sent: []string{"traces"}, page: true},
 		"endpoint of metrics":           {env: map[string]string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "URL/v1/metrics"}, sent: []string{"metrics"}, page: true},
@@ -47,10 +53,14 @@ func TestExporters(t *testing.T) {
 			for name, value := range test.env {
 				t.Setenv(name, strings.Replace(value, "URL", r.url, 1))
 			}
-			p := start(t)
+			var opts []collector.Option
+			if test.option {
+				opts = append(opts, collector.WithOTLP("http/protobuf", r.url))
+			}
+			p := start(t, opts...)
 			record(t, p)
-			if err := p.Shutdown(t.Context()); err != nil {
-				t.Error(err)
+			if err := p.Shutdown(t.Context()); (err != nil) != test.lost {
+				t.Errorf("something lost: want %t, got %v", test.lost, err)
 			}
 			var sent []string
 			for signal := range r.resources() {
@@ -61,7 +71,7 @@ func TestExporters(t *testing.T) {
 				t.Errorf("sent %q, want %q", sent, test.sent)
 			}
 
-			p = start(t)
+			p = start(t, opts...)
 			record(t, p)
 			page := scrape(t, p, "")
 			if got := strings.Contains(page, "\ntest_calls_total 1\n"); got != test.page {
@@ -71,6 +81,46 @@ func TestExporters(t *testing.T) {
 				t.Errorf("page: %q", page)
 			}
 		})
+	}
+}
+
+// The variables go before the option, the protocol as well as the endpoint.
+func TestOTLPByOption(t *testing.T) {
+	for _, protocol := range protocols {
+		r := newReceiver(t, protocol)
+		for name, test := range map[string]struct {
+			protocol, url string
+			env           map[string]string
+		}{
+			"option":    {protocol: protocol, url: r.url},
+			"variables": {protocol: "grpc", url: downURL(t), env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, endpoint: r.url}},
+		} {
+			t.Run(protocol+" by "+name, func(t *testing.T) {
+				before := len(r.spanNames())
+				for name, value := range test.env {
+					t.Setenv(name, value)
+				}
+				p := start(t, collector.WithOTLP(test.protocol, test.url))
+				record(t, p)
+				if err := p.Shutdown(t.Context()); err != nil || len(r.spanNames()) != before+1 {
+					t.Errorf("%d spans have arrived, error %v", len(r.spanNames())-before, err)
+				}
+			})
+		}
+	}
+}
+
+func TestG18_BadOTLPOption(t *testing.T) {
+	for _, test := range []struct{ protocol, endpoint, want string }{
+		{"http/json", "http://localhost:4318", `collector: WithOTLP: protocol "http/json": want one of grpc, http/protobuf`},
+		{"grpc", "localhost:4317", `collector: WithOTLP: endpoint="localhost:4317": ` + endpointWant},
+		{"grpc", "", `collector: WithOTLP: endpoint="": ` + endpointWant},
+		{"grpc", "http://user:hunter2@localhost:4317", `collector: WithOTLP: endpoint="http://localhost:4317": ` + endpointWant},
+	} {
+		_, err := collector.Start(t.Context(), collector.WithoutGlobals(), collector.WithOTLP(test.protocol, test.endpoint))
+		if err == nil || !strings.HasPrefix(err.Error(), test.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v, want one error %s", err, test.want)
+		}
 	}
 }
 
@@ -241,6 +291,8 @@ func TestG18_BadVariables(t *testing.T) {
 		{name: "OTEL_TRACES_SAMPLER_ARG", value: "10%", shown: true, want: "from 0 to 1", more: [2]string{"OTEL_TRACES_SAMPLER", "traceidratio"}},
 		{name: "OTEL_TRACES_SAMPLER_ARG", value: "NaN", shown: true, want: "from 0 to 1", more: [2]string{"OTEL_TRACES_SAMPLER", "parentbased_traceidratio"}},
 		{name: "OTEL_BSP_MAX_QUEUE_SIZE", value: "2k", shown: true, want: "whole number from 1"},
+		{name: "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", value: "4096", want: "=4096: want at most OTEL_BSP_MAX_QUEUE_SIZE, which is 2048"},
+		{name: "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", value: "11", want: "=11: want at most OTEL_BLRP_MAX_QUEUE_SIZE, which is 10", more: [2]string{"OTEL_BLRP_MAX_QUEUE_SIZE", "10"}},
 		{name: "OTEL_BLRP_SCHEDULE_DELAY", value: "0", shown: true, want: "milliseconds from 1"},
 		{name: "OTEL_SPAN_EVENT_COUNT_LIMIT", value: "many", shown: true, want: "whole number"},
 		{name: "OTEL_GO_X_CARDINALITY_LIMIT", value: "0", shown: true, want: "whole number from 1"},

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -18,14 +19,21 @@ const (
 	errorLogLength   = 1024 // bytes of one error: an OTLP receiver's whole answer can be in it
 )
 
-// errorLog writes errors of the SDK to slog, one a minute: with a receiver that is down every batch fails.
+// errorLog writes to slog what goes wrong in the pipeline, one line a minute: with a receiver that is down every batch
+// fails, and with a full queue every call may lose a span. The line is written on a goroutine of its own, for neither
+// a call nor an export is to wait for the program's logger.
 type errorLog struct {
 	logger *slog.Logger
 
+	lost [3]atomic.Int64 // items dropped since the last line, in the order of signals
+	due  atomic.Bool     // a timer will write the next line
+
 	mu   sync.Mutex
-	last time.Time
-	held int    // since last
-	text string // of the newest held back
+	next time.Time // the next line comes no earlier
+	held int       // errors since the last line
+	text string    // of the newest
+
+	writing sync.Mutex
 }
 
 // install makes l the SDK's error handler unless the program has set one.
@@ -43,47 +51,77 @@ func isDefault(h otel.ErrorHandler) bool {
 	return t != nil && t.Kind() == reflect.Pointer && strings.HasPrefix(t.Elem().PkgPath(), "go.opentelemetry.io/otel/internal/")
 }
 
-// Handle implements [otel.ErrorHandler].
+// Handle implements [otel.ErrorHandler]. A failed export comes here, too, but its outlet has told of it already.
 func (l *errorLog) Handle(err error) {
-	if err == nil {
-		return
+	if _, told := errors.AsType[redacted](err); err != nil && !told {
+		l.add(err)
 	}
+}
+
+// add takes an error for the next line.
+func (l *errorLog) add(err error) {
 	text := redact(err.Error())
 	if len(text) > errorLogLength {
 		text = strings.ToValidUTF8(text[:errorLogLength], "") + "…"
 	}
 	l.mu.Lock()
-	now := time.Now()
-	if !l.last.IsZero() && now.Sub(l.last) < errorLogInterval {
-		l.held++
-		l.text = text
-		l.mu.Unlock()
+	l.held++
+	l.text = text
+	l.mu.Unlock()
+	l.wake()
+}
+
+// lose takes items that were dropped for the next line.
+func (l *errorLog) lose(s signal, items int64) {
+	l.lost[s.index()].Add(items)
+	l.wake()
+}
+
+// wake sees to it that a line is written, at once where the last one is a minute old.
+func (l *errorLog) wake() {
+	if !l.due.CompareAndSwap(false, true) {
 		return
 	}
-	held := l.held
-	l.last, l.held = now, 0
-	l.mu.Unlock()
-	l.write(text, held) // outside the lock: the logger may be slow, or may itself report here
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	time.AfterFunc(time.Until(l.next), func() {
+		l.mu.Lock()
+		l.next = time.Now().Add(errorLogInterval)
+		l.mu.Unlock()
+		l.due.Store(false) // before the look at what there is: what comes later has its own line
+		l.flush()
+	})
 }
 
-// flush writes what is held back.
+// flush writes a line of what has come since the last, after one that is being written.
 func (l *errorLog) flush() {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	l.mu.Lock()
 	text, held := l.text, l.held
-	l.held = 0
+	l.text, l.held = "", 0
 	l.mu.Unlock()
+	var attrs []slog.Attr
 	if held > 0 {
-		l.write(text, held-1)
+		attrs = append(attrs, slog.String("error", text), slog.Int("held_back", held-1))
 	}
-}
-
-func (l *errorLog) write(text string, held int) {
+	var dropped []any
+	for i, s := range signals {
+		if n := l.lost[i].Swap(0); n > 0 {
+			dropped = append(dropped, slog.Int64(s.String(), n))
+		}
+	}
+	if len(dropped) > 0 {
+		attrs = append(attrs, slog.Group("dropped", dropped...))
+	}
+	if len(attrs) == 0 {
+		return
+	}
 	logger := l.logger
 	if logger == nil {
 		logger = slog.Default()
 	}
-	logger.LogAttrs(context.Background(), slog.LevelWarn, "telemetry pipeline error",
-		slog.String("error", text), slog.Int("held_back", held))
+	logger.LogAttrs(context.Background(), slog.LevelWarn, "telemetry pipeline error", attrs...)
 }
 
 // Println makes l the error log of promhttp.

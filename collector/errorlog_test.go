@@ -3,7 +3,9 @@ package collector
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,76 +15,177 @@ import (
 	"go.opentelemetry.io/otel"
 )
 
-func newTestLog() (*errorLog, *bytes.Buffer) {
-	out := &bytes.Buffer{}
-	return &errorLog{logger: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{
+// newTestLog returns a log and what reads its lines, without their time.
+func newTestLog() (l *errorLog, lines func() string) {
+	var out bytes.Buffer
+	l = &errorLog{logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
 				return slog.Attr{}
 			}
 			return a
 		},
-	}))}, out
+	}))}
+	return l, func() string {
+		l.writing.Lock()
+		defer l.writing.Unlock()
+		return out.String()
+	}
 }
+
+const errorLogPrefix = `level=WARN msg="telemetry pipeline error" `
 
 func TestErrorLogIsRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, out := newTestLog()
-		const prefix = `level=WARN msg="telemetry pipeline error" error=`
-		want := prefix + "first held_back=0\n"
-		l.Handle(nil)
-		l.Handle(errors.New("first"))
-		for range 59 {
-			time.Sleep(time.Second)
-			l.Handle(errors.New("held"))
+		l, lines := newTestLog()
+		var want string
+		check := func(when, line string) {
+			t.Helper()
+			synctest.Wait()
+			if line != "" {
+				want += errorLogPrefix + line + "\n"
+			}
+			if lines() != want {
+				t.Fatalf("%s:\n%s\nwant:\n%s", when, lines(), want)
+			}
 		}
-		if out.String() != want {
-			t.Fatalf("in the first minute:\n%s", out)
+		l.Handle(nil)
+		check("no error", "")
+		l.Handle(errors.New("first"))
+		check("an error", "error=first held_back=0")
+		for i := range 58 {
+			time.Sleep(time.Second)
+			l.Handle(fmt.Errorf("held %d", i))
 		}
 		time.Sleep(time.Second)
-		l.Handle(errors.New("second"))
-		want += prefix + "second held_back=59\n"
-		if out.String() != want {
-			t.Fatalf("after the first minute:\n%s", out)
+		check("in the first minute", "")
+		time.Sleep(time.Second)
+		check("after it, without another error", `error="held 57" held_back=57`)
+		time.Sleep(time.Hour)
+		check("nothing to tell", "")
+		l.Handle(errors.New("after a while"))
+		check("after a while", `error="after a while" held_back=0`)
+		l.Println("one", errors.New("more"))
+		check("one more", "")
+		l.flush()
+		check("a flush", `error="one more" held_back=0`)
+		l.flush()
+		time.Sleep(time.Hour)
+		check("another flush", "")
+		failed := redacted{errors.New("export failed")}
+		l.add(failed)
+		l.Handle(fmt.Errorf("by the SDK: %w", failed))
+		check("one failed export, reported twice", `error="export failed" held_back=0`)
+	})
+}
+
+// What finds its queue full is told, too, also where no export fails.
+func TestG14_DropsAreToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, lines := newTestLog()
+		p := &Pipeline{errors: l}
+		spans := p.newOutlet(traces, otlpExporter, plan{}, 1)
+		records := p.newOutlet(logs, otlpExporter, plan{}, 1)
+		for _, o := range p.outlets {
+			if !o.admit() {
+				t.Fatal("no room for one")
+			}
 		}
-		l.flush()
-		if out.String() != want {
-			t.Fatalf("a flush with nothing held back:\n%s", out)
+		spans.admit()
+		synctest.Wait()
+		for range 499 {
+			spans.admit()
 		}
-		l.Handle(errors.New("third"))
-		l.Println("fourth", errors.New("and last"))
-		l.flush()
-		l.flush()
-		want += prefix + `"fourth and last" held_back=1` + "\n"
-		if out.String() != want {
-			t.Fatalf("a flush with two held back:\n%s", out)
+		for range 20 {
+			records.admit()
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		want := errorLogPrefix + "dropped.traces=1\n"
+		if lines() != want {
+			t.Fatalf("in the first minute:\n%s\nwant:\n%s", lines(), want)
+		}
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		want += errorLogPrefix + "dropped.traces=499 dropped.logs=20\n"
+		if lines() != want {
+			t.Fatalf("after it:\n%s\nwant:\n%s", lines(), want)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if lines() != want {
+			t.Fatalf("nothing more was dropped:\n%s", lines())
 		}
 	})
 }
 
+// stuckWriter takes what is written only when it is released.
+type stuckWriter struct{ release chan struct{} }
+
+func (w stuckWriter) Write(p []byte) (int, error) { <-w.release; return len(p), nil }
+
+func TestG14_ALoggerThatHangsHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := stuckWriter{make(chan struct{})}
+		p := &Pipeline{errors: &errorLog{logger: slog.New(slog.NewTextHandler(w, nil))}}
+		o := p.newOutlet(traces, otlpExporter, plan{}, 0)
+		begin := time.Now()
+		for range 3 {
+			o.admit()
+			p.errors.Handle(errors.New("an error"))
+			synctest.Wait() // the line is being written
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("took %v", d)
+		}
+		close(w.release)
+	})
+}
+
 func TestErrorLogCutsLongErrors(t *testing.T) {
-	l, out := newTestLog()
-	l.Handle(errors.New("x" + strings.Repeat("é", 1<<20)))
-	if n := out.Len(); n > 1200 || !strings.Contains(out.String(), "é…") {
-		t.Errorf("%d bytes: %.1200s", n, out)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l, lines := newTestLog()
+		l.Handle(errors.New("x" + strings.Repeat("é", 1<<20)))
+		synctest.Wait()
+		if n := len(lines()); n > 1200 || !strings.Contains(lines(), "é…") {
+			t.Errorf("%d bytes: %.1200s", n, lines())
+		}
+	})
 }
 
 func TestErrorLogConcurrentSafe(t *testing.T) {
-	l, out := newTestLog()
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 100 {
-				l.Handle(errors.New("again"))
+	synctest.Test(t, func(t *testing.T) {
+		l, lines := newTestLog()
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 100 {
+					l.Handle(errors.New("again"))
+					l.lose(logs, 1)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(errorLogInterval)
+		synctest.Wait()
+		var n, held, dropped int
+		for line := range strings.Lines(lines()) {
+			n++
+			for field := range strings.FieldsSeq(line) {
+				switch key, value, _ := strings.Cut(field, "="); key {
+				case "held_back":
+					more, _ := strconv.Atoi(value)
+					held += more + 1
+				case "dropped.logs":
+					more, _ := strconv.Atoi(value)
+					dropped += more
+				}
 			}
-		})
-	}
-	wg.Wait()
-	l.flush()
-	if n := strings.Count(out.String(), "\n"); n != 2 || !strings.Contains(out.String(), "held_back=798\n") {
-		t.Errorf("%d lines:\n%s", n, out)
-	}
+		}
+		if n > 2 || held != 800 || dropped != 800 {
+			t.Errorf("%d lines tell of %d errors and %d dropped, want at most 2 with 800 each:\n%s", n, held, dropped, lines())
+		}
+	})
 }
 
 type ownHandler struct{ got []error }
@@ -93,18 +196,20 @@ func TestErrorHandlerOfTheProgramStays(t *testing.T) {
 	unset := otel.GetErrorHandler()
 	t.Cleanup(func() { otel.SetErrorHandler(unset) })
 
-	l, out := newTestLog()
+	l, lines := newTestLog()
 	l.install()
 	otel.Handle(errors.New("to the log"))
-	if !strings.Contains(out.String(), "to the log") {
-		t.Errorf("where the program has set none: %q", out)
+	l.flush()
+	if !strings.Contains(lines(), "to the log") {
+		t.Errorf("where the program has set none: %q", lines())
 	}
 
-	next, out := newTestLog()
+	next, nextLines := newTestLog()
 	next.install()
 	otel.Handle(errors.New("to the next"))
-	if !strings.Contains(out.String(), "to the next") {
-		t.Errorf("where an earlier pipeline has set its own: %q", out)
+	next.flush()
+	if !strings.Contains(nextLines(), "to the next") {
+		t.Errorf("where an earlier pipeline has set its own: %q", nextLines())
 	}
 
 	own := &ownHandler{}

@@ -11,12 +11,10 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-const logQueueSize = 2048 // as the specification has it
-
 // startLogs adds the logger provider.
 func (p *Pipeline) startLogs(ctx context.Context, res *resource.Resource, from plan) error {
 	opts := []sdklog.LoggerProviderOption{sdklog.WithResource(res)}
-	limit := intVar("OTEL_BLRP_MAX_QUEUE_SIZE", logQueueSize)
+	limit := intVar("OTEL_BLRP_MAX_QUEUE_SIZE", queueSize)
 	for _, name := range from.exporters {
 		exporter, err := newLogExporter(ctx, name, from)
 		if err != nil {
@@ -61,7 +59,7 @@ type logOutlet struct {
 }
 
 func (o logOutlet) Export(ctx context.Context, records []sdklog.Record) error {
-	return o.send(ctx, len(records), func(ctx context.Context) error { return o.Exporter.Export(ctx, records) })
+	return o.send(ctx, int64(len(records)), func(ctx context.Context) error { return o.Exporter.Export(ctx, records) })
 }
 
 func (o logOutlet) Shutdown(ctx context.Context) error {

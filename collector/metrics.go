@@ -1,12 +1,14 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -28,14 +30,14 @@ const scopeName = "github.com/otelbreaker/otelbreaker/collector"
 const maxScrapes = 16
 
 // startMetrics adds the meter provider and the page.
-func (p *Pipeline) startMetrics(ctx context.Context, res *resource.Resource, from plan, cardinalityLimit int) error {
-	opts := []sdkmetric.Option{sdkmetric.WithResource(res)}
-	switch {
-	case cardinalityLimit > 0:
-		opts = append(opts, sdkmetric.WithCardinalityLimit(cardinalityLimit))
-	case os.Getenv("OTEL_GO_X_CARDINALITY_LIMIT") == "":
-		opts = append(opts, sdkmetric.WithCardinalityLimit(defaultCardinalityLimit))
+func (p *Pipeline) startMetrics(ctx context.Context, res *resource.Resource, from plan, c config) error {
+	opts := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithView(c.views...)}
+	if c.exponentialRecovery {
+		opts = append(opts, sdkmetric.WithView(exponentialRecovery(c.views)))
 	}
+	fromVariable, _ := strconv.Atoi(os.Getenv("OTEL_GO_X_CARDINALITY_LIMIT")) // refused before, if it is no number
+	limit := cmp.Or(c.cardinalityLimit, fromVariable, defaultCardinalityLimit)
+	opts = append(opts, sdkmetric.WithCardinalityLimit(limit))
 	p.page = emptyPage("OTEL_METRICS_EXPORTER does not name " + prometheusExporter)
 	for _, name := range from.exporters {
 		if name == prometheusExporter {
@@ -55,9 +57,40 @@ func (p *Pipeline) startMetrics(ctx context.Context, res *resource.Resource, fro
 		opts = append(opts, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metricOutlet{exporter, o})))
 	}
 	provider := sdkmetric.NewMeterProvider(opts...)
-	p.meters = provider
+	p.meters = meterProvider{provider, limit}
 	p.stages = append(p.stages, stage{metrics, provider})
-	return nil
+	if c.withoutRuntime {
+		return nil
+	}
+	return p.observeProcess(ctx)
+}
+
+// meterProvider tells its limit as well, which package otelcb asks it for: the SDK does not say.
+type meterProvider struct {
+	*sdkmetric.MeterProvider
+	cardinalityLimit int
+}
+
+// CardinalityLimit is how many attribute sets of one instrument are kept apart.
+func (p meterProvider) CardinalityLimit() int { return p.cardinalityLimit }
+
+// exponentialRecovery returns the view of WithExponentialRecovery. It has nothing to say where one of others has: two
+// that match would make two streams of one name.
+func exponentialRecovery(others []sdkmetric.View) sdkmetric.View {
+	ours := sdkmetric.NewView(
+		sdkmetric.Instrument{Name: "circuit_breaker.recovery.duration"},
+		sdkmetric.Stream{Aggregation: sdkmetric.AggregationBase2ExponentialHistogram{
+			MaxSize:  160, // as the specification has it
+			MaxScale: 8,   // the finest that Prometheus knows
+		}})
+	return func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+		for _, view := range others {
+			if _, matches := view(i); matches {
+				return sdkmetric.Stream{}, false
+			}
+		}
+		return ours(i)
+	}
 }
 
 // newPage returns the reader that a scrape reads by, and the page. The registry is its own: what else the program has
@@ -102,7 +135,9 @@ type metricOutlet struct {
 }
 
 func (o metricOutlet) Export(ctx context.Context, m *metricdata.ResourceMetrics) error {
-	return o.send(ctx, 0, func(ctx context.Context) error { return o.Exporter.Export(ctx, m) })
+	points := dataPoints(m)
+	o.pending.Add(points)
+	return o.send(ctx, points, func(ctx context.Context) error { return o.Exporter.Export(ctx, m) })
 }
 
 func (o metricOutlet) Shutdown(ctx context.Context) error {
@@ -110,22 +145,46 @@ func (o metricOutlet) Shutdown(ctx context.Context) error {
 	return o.Exporter.Shutdown(ctx)
 }
 
+func dataPoints(m *metricdata.ResourceMetrics) int64 {
+	n := 0
+	for _, scope := range m.ScopeMetrics {
+		for _, metric := range scope.Metrics {
+			switch data := metric.Data.(type) {
+			case metricdata.Gauge[int64]:
+				n += len(data.DataPoints)
+			case metricdata.Gauge[float64]:
+				n += len(data.DataPoints)
+			case metricdata.Sum[int64]:
+				n += len(data.DataPoints)
+			case metricdata.Sum[float64]:
+				n += len(data.DataPoints)
+			case metricdata.Histogram[int64]:
+				n += len(data.DataPoints)
+			case metricdata.Histogram[float64]:
+				n += len(data.DataPoints)
+			case metricdata.ExponentialHistogram[int64]:
+				n += len(data.DataPoints)
+			case metricdata.ExponentialHistogram[float64]:
+				n += len(data.DataPoints)
+			case metricdata.Summary:
+				n += len(data.DataPoints)
+			}
+		}
+	}
+	return int64(n)
+}
+
 // instrument registers the metrics that the pipeline itself provides.
 func (p *Pipeline) instrument() error {
-	if len(p.outlets) == 0 {
-		return nil
-	}
 	meter := p.meters.Meter(scopeName)
 	failures, err1 := meter.Int64ObservableCounter("otelbreaker.export.failures", metric.WithUnit("{export}"),
-		metric.WithDescription("Exports of telemetry that failed, after retries"))
+		metric.WithDescription("Exports of telemetry that failed or were rejected in part, after retries"))
 	dropped, err2 := meter.Int64ObservableCounter("otelbreaker.export.dropped", metric.WithUnit("{item}"),
-		metric.WithDescription("Spans and log records lost because the queue was full or their export failed"))
+		metric.WithDescription("Spans, log records and data points lost: the queue was full, or their export failed or was rejected"))
 	_, err3 := meter.RegisterCallback(func(_ context.Context, observer metric.Observer) error {
 		for _, o := range p.outlets {
 			observer.ObserveInt64(failures, o.failures.Load(), o.attributes)
-			if o.signal != metrics {
-				observer.ObserveInt64(dropped, o.dropped.Load(), o.attributes)
-			}
+			observer.ObserveInt64(dropped, o.dropped.Load(), o.attributes)
 		}
 		return nil
 	}, failures, dropped)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
@@ -23,11 +24,16 @@ type optionFunc func(config) config
 func (f optionFunc) apply(c config) config { return f(c) }
 
 type config struct {
-	resource         []attribute.KeyValue
-	cardinalityLimit int // 0: not given
-	withoutGlobals   bool
-	logger           *slog.Logger // nil: slog.Default at the time of use
-	errs             []error
+	protocol, endpoint  string // of OTLP
+	console             bool
+	resource            []attribute.KeyValue
+	cardinalityLimit    int // 0: not given
+	views               []sdkmetric.View
+	exponentialRecovery bool
+	withoutRuntime      bool
+	withoutGlobals      bool
+	logger              *slog.Logger // nil: slog.Default at the time of use
+	errs                []error
 }
 
 func newConfig(opts []Option) (config, error) {
@@ -42,13 +48,39 @@ func newConfig(opts []Option) (config, error) {
 	return c, errors.Join(c.errs...)
 }
 
+// WithOTLP sends all three signals by OTLP to an endpoint, as OTEL_EXPORTER_OTLP_PROTOCOL and
+// OTEL_EXPORTER_OTLP_ENDPOINT do: the protocol is http/protobuf or grpc, the endpoint a URL like http://localhost:4318,
+// with a path at most. Credentials go into OTEL_EXPORTER_OTLP_HEADERS.
+func WithOTLP(protocol, endpoint string) Option {
+	return optionFunc(func(c config) config {
+		if r := rules["PROTOCOL"]; !r.ok(protocol) {
+			c.errs = append(c.errs, fmt.Errorf("collector: WithOTLP: protocol %q: want %s", protocol, r.want))
+		}
+		if _, ok := parseEndpoint(endpoint); !ok {
+			c.errs = append(c.errs, fmt.Errorf("collector: WithOTLP: endpoint%s: want %s", shown(endpoint), wantEndpoint))
+			return c
+		}
+		c.protocol, c.endpoint = protocol, endpoint
+		return c
+	})
+}
+
+// WithConsole writes all three signals to standard output as well, as JSON: for a first look.
+func WithConsole() Option {
+	return optionFunc(func(c config) config {
+		c.console = true
+		return c
+	})
+}
+
 // WithServiceName names the program, as service.name. It must not be empty. The default is "unknown_service:" and the
 // name of the executable.
 func WithServiceName(name string) Option {
 	return withText("WithServiceName", semconv.ServiceName(name))
 }
 
-// WithServiceVersion tells the program's version, as service.version. It must not be empty. There is none by default.
+// WithServiceVersion tells the program's version, as service.version. It must not be empty. The default is that of the
+// main module where the Go tool has put it into the binary, else there is none.
 func WithServiceVersion(version string) Option {
 	return withText("WithServiceVersion", semconv.ServiceVersion(version))
 }
@@ -91,8 +123,47 @@ func WithCardinalityLimit(n int) Option {
 	})
 }
 
-// WithoutGlobals keeps Start from setting the global providers, propagators and error handler of package otel. The
-// SDK's errors then go wherever the program sends them.
+// WithViews adds views, by which the SDK renames instruments, leaves out attributes or whole instruments, and chooses
+// aggregations: on the page, by OTLP and on the console alike. None may be nil. Of what a view changes here the rules
+// and dashboards that query the usual names know nothing.
+func WithViews(views ...sdkmetric.View) Option {
+	return optionFunc(func(c config) config {
+		for i, view := range views {
+			if view == nil {
+				c.errs = append(c.errs, fmt.Errorf("collector: WithViews: view %d of %d is nil: want one made by sdk/metric.NewView", i+1, len(views)))
+			}
+		}
+		c.views = append(c.views, views...)
+		return c
+	})
+}
+
+// WithExponentialRecovery makes circuit_breaker.recovery.duration an exponential histogram, in Prometheus a native
+// one: buckets that differ by 9 % at most where recoveries take between a tenth of a second and half an hour, and one
+// series instead of sixteen. It then has no buckets by le, which is what rules and dashboards query by default; and
+// Prometheus takes it from the page only when told to scrape native histograms. A view of [WithViews] that has that
+// instrument goes before.
+//
+// By OTLP alone, and for every histogram, OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION does the same.
+func WithExponentialRecovery() Option {
+	return optionFunc(func(c config) config {
+		c.exponentialRecovery = true
+		return c
+	})
+}
+
+// WithoutRuntimeMetrics leaves out the metrics of the Go runtime (go.memory.used and the like) and of the process
+// (process.cpu.time, process.memory.usage): for a program that has them already. Two that measure the same would add
+// up.
+func WithoutRuntimeMetrics() Option {
+	return optionFunc(func(c config) config {
+		c.withoutRuntime = true
+		return c
+	})
+}
+
+// WithoutGlobals keeps Start from setting the global providers, propagators and error handler of package otel. What
+// the SDK has to report besides failed exports then goes wherever the program sends it.
 func WithoutGlobals() Option {
 	return optionFunc(func(c config) config {
 		c.withoutGlobals = true
@@ -100,7 +171,8 @@ func WithoutGlobals() Option {
 	})
 }
 
-// WithLogger sets where the pipeline reports failed exports and scrapes. nil, the default, is slog.Default.
+// WithLogger sets where the pipeline reports what it dropped, failed exports and failed scrapes. nil, the default, is
+// slog.Default.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c config) config {
 		c.logger = l

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -28,19 +29,19 @@ type plan struct {
 	client    *http.Client // by HTTP
 }
 
-// plan reads what the environment says of s.
+// plan reads what the environment says of s, and the options where it says nothing.
 //
 // The exporters could read the endpoint too, but each does it in its own way: a URL that they cannot parse is logged in
 // full and replaced by localhost, "host:4317" means TLS to one and no host at all to another, and without a variable
 // they try https.
-func (s signal) plan() (plan, error) {
-	exporters, err := s.exporters()
+func (s signal) plan(c config) (plan, error) {
+	exporters, err := s.exporters(c)
 	if err != nil || !slices.Contains(exporters, otlpExporter) {
 		return plan{exporters: exporters}, err
 	}
 	_, protocol := s.otlp("PROTOCOL")
-	p := plan{exporters: exporters, grpc: protocol == grpcProtocol}
-	if p.url, err = s.endpoint(p.grpc); err != nil {
+	p := plan{exporters: exporters, grpc: cmp.Or(protocol, c.protocol) == grpcProtocol}
+	if p.url, err = s.endpoint(p.grpc, c.endpoint); err != nil {
 		return plan{}, err
 	}
 	certificates, err := s.tlsConfig() // by gRPC the exporter loads the files itself; this tells whether it can
@@ -65,26 +66,32 @@ func (s signal) plan() (plan, error) {
 	return p, nil
 }
 
-// endpoint returns the URL that s is sent to.
-func (s signal) endpoint(grpc bool) (string, error) {
+// endpoint returns the URL that s is sent to; byOption is that of all signals where no variable gives one.
+func (s signal) endpoint(grpc bool, byOption string) (string, error) {
 	name, value := s.otlp("ENDPOINT")
-	value = strings.TrimSpace(value) // as the exporters do
+	value = cmp.Or(strings.TrimSpace(value), byOption) // trimmed as the exporters do
 	switch {
 	case value == "" && grpc:
 		value = "http://localhost:4317"
 	case value == "":
 		value = "http://localhost:4318"
 	}
-	u, err := url.Parse(value)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
-		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("collector: %s%s: want http://host:port or https://host:port, with a path at most; credentials go into OTEL_EXPORTER_OTLP_HEADERS",
-			name, shown(value))
+	u, ok := parseEndpoint(value)
+	if !ok {
+		return "", fmt.Errorf("collector: %s%s: want %s", name, shown(value), wantEndpoint)
 	}
 	if !grpc && name == "OTEL_EXPORTER_OTLP_ENDPOINT" { // a base; the variable of one signal is taken as it is
 		u = u.JoinPath("v1", s.String())
 	}
 	return u.String(), nil
+}
+
+const wantEndpoint = "http://host:port or https://host:port, with a path at most; credentials go into OTEL_EXPORTER_OTLP_HEADERS"
+
+func parseEndpoint(value string) (u *url.URL, ok bool) {
+	u, err := url.Parse(value)
+	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" &&
+		u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 // shown returns as much of a bad endpoint as holds no credential for sure: a URL's scheme and host, or what was meant

@@ -66,10 +66,13 @@ func TestG14_StartAndShutdownWithoutReceiver(t *testing.T) {
 				if err == nil {
 					t.Fatal("Shutdown: no error")
 				}
-				for _, want := range []string{"collector: traces: 1 not delivered: ", "collector: logs: 1 not delivered: ", "collector: metrics: "} {
+				for _, want := range []string{"collector: traces: 1 not delivered: ", "collector: logs: 1 not delivered: "} {
 					if !strings.Contains(err.Error(), want) {
 						t.Errorf("no %q in: %v", want, err)
 					}
+				}
+				if !regexp.MustCompile(`collector: metrics: [1-9]\d* not delivered: `).MatchString(err.Error()) {
+					t.Errorf("no count of data points in: %v", err)
 				}
 				if outage == "black hole" && !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("not for want of time: %v", err)
@@ -110,6 +113,56 @@ func TestG14_LossIsCounted(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("no %q in: %v", want, err)
 				}
+			}
+		})
+	}
+}
+
+// A receiver that is slow gets everything in the time that there is, and holds nobody up that records.
+func TestG14_SlowReceiver(t *testing.T) {
+	const delay = 50 * time.Millisecond
+	for name, test := range map[string]struct {
+		deadline time.Duration
+		lost     bool
+	}{
+		"in time":  {deadline: time.Minute},
+		"too late": {deadline: delay / 2, lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t, "http/protobuf")
+			slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				select {
+				case <-time.After(delay):
+					r.serveHTTP(w, req)
+				case <-req.Context().Done():
+				}
+			}))
+			defer slow.Close()
+			useOTLP(t, "http/protobuf", slow.URL)
+			p := start(t)
+			for range 3 {
+				record(t, p)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), test.deadline)
+			defer cancel()
+			begin := time.Now()
+			err := p.Shutdown(ctx)
+			if d := time.Since(begin); d > test.deadline+slack {
+				t.Errorf("Shutdown took %v", d)
+			}
+			if !test.lost {
+				if err != nil || len(r.spanNames()) != 3 || len(r.logBodies()) != 3 || len(r.metricNames()) == 0 {
+					t.Errorf("error %v; spans %q, records %q, metrics %q", err, r.spanNames(), r.logBodies(), r.metricNames())
+				}
+				return
+			}
+			for _, want := range []string{"traces: 3 not delivered: ", "logs: 3 not delivered: ", "metrics: "} {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("no %q in: %v", want, err)
+				}
+			}
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("not for want of time: %v", err)
 			}
 		})
 	}
@@ -281,26 +334,33 @@ func TestG14_ShutdownWithStuckCallback(t *testing.T) {
 // The console is looked at from outside: the exporters take hold of it when the program starts.
 func TestConsole(t *testing.T) {
 	const inside = "OTELBREAKER_TEST_CONSOLE"
-	if os.Getenv(inside) != "" {
+	var opts []collector.Option
+	switch os.Getenv(inside) {
+	case "":
+		for _, by := range []string{"variable", "option"} {
+			command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConsole$")
+			command.Env = append(os.Environ(), inside+"="+by)
+			out, err := command.Output()
+			if err != nil {
+				t.Error(err)
+			}
+			for _, want := range []string{`"Name":"span"`, `"Value":"body"`, `"Name":"test.calls"`} {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("by %s: no %s in %s", by, want, out)
+				}
+			}
+		}
+		return
+	case "variable":
 		for _, signal := range []string{"TRACES", "METRICS", "LOGS"} {
 			t.Setenv("OTEL_"+signal+"_EXPORTER", "console")
 		}
-		p := start(t)
-		record(t, p)
-		if err := p.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		return
+	case "option":
+		opts = append(opts, collector.WithConsole())
 	}
-	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConsole$")
-	command.Env = append(os.Environ(), inside+"=1")
-	out, err := command.Output()
-	if err != nil {
+	p := start(t, opts...)
+	record(t, p)
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
-	}
-	for _, want := range []string{`"Name":"span"`, `"Value":"body"`, `"Name":"test.calls"`} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("no %s in %s", want, out)
-		}
 	}
 }

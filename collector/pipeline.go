@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	noopmetric "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/sdk/resource"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
 )
@@ -74,7 +76,7 @@ func Start(ctx context.Context, opts ...Option) (*Pipeline, error) {
 	if !disabled() { // the emergency switch works whatever else is wrong
 		errs = append(errs, propagatorsErr, checkRules())
 		for _, s := range signals {
-			plans[s], err = s.plan()
+			plans[s], err = s.plan(c)
 			errs = append(errs, err)
 		}
 	}
@@ -93,9 +95,10 @@ func Start(ctx context.Context, opts ...Option) (*Pipeline, error) {
 	}
 	p.stop, p.abort = context.WithCancelCause(context.Background())
 	if !disabled() {
-		res := newResource(ctx, c.resource, p.errors)
+		build, _ := debug.ReadBuildInfo()
+		res := newResource(ctx, build, c.resource, p.errors)
 		if err := errors.Join(
-			p.startMetrics(ctx, res, plans[metrics], c.cardinalityLimit),
+			p.startMetrics(ctx, res, plans[metrics], c),
 			p.startTraces(ctx, res, plans[traces]),
 			p.startLogs(ctx, res, plans[logs]),
 			p.instrument(),
@@ -130,8 +133,9 @@ func joinOnce(errs []error) error {
 // newResource describes the program. What a detector cannot find out is left out.
 //
 // The command line is not among it: it may hold credentials.
-func newResource(ctx context.Context, attrs []attribute.KeyValue, report *errorLog) *resource.Resource {
+func newResource(ctx context.Context, build *debug.BuildInfo, attrs []attribute.KeyValue, report *errorLog) *resource.Resource {
 	res, err := resource.New(ctx,
+		resource.WithAttributes(versionOf(build)...),
 		resource.WithTelemetrySDK(),
 		resource.WithHost(),
 		resource.WithProcessPID(),
@@ -144,6 +148,14 @@ func newResource(ctx context.Context, attrs []attribute.KeyValue, report *errorL
 	)
 	report.Handle(err)
 	return res
+}
+
+// versionOf tells the version of the main module, nothing where the Go tool knew none.
+func versionOf(build *debug.BuildInfo) []attribute.KeyValue {
+	if build == nil || build.Main.Version == "" || build.Main.Version == "(devel)" {
+		return nil
+	}
+	return []attribute.KeyValue{semconv.ServiceVersion(build.Main.Version)}
 }
 
 // MeterProvider returns the provider to make meters from.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/otelbreaker/otelbreaker/collector"
 )
@@ -304,6 +306,11 @@ func TestResource(t *testing.T) {
 		t.Errorf("the command line is in %s", info)
 	}
 
+	id := regexp.MustCompile(`service_instance_id="([^"]+)"`)
+	if other := targetInfo(t, start(t)); id.FindString(other) == id.FindString(info) {
+		t.Errorf("two pipelines have the same instance id: %s", other)
+	}
+
 	t.Setenv("OTEL_SERVICE_NAME", "by variable")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "team=by%20variable,service.name=beaten,service.instance.id=7")
 	info = targetInfo(t, start(t, collector.WithServiceName("by option"), collector.WithResourceAttributes(attribute.String("team", "by option"))))
@@ -323,11 +330,12 @@ func TestG18_BadOptions(t *testing.T) {
 		collector.WithServiceName(""),
 		collector.WithServiceVersion(""),
 		collector.WithCardinalityLimit(0),
-		collector.WithResourceAttributes(attribute.String("", "gold")))
+		collector.WithResourceAttributes(attribute.String("", "gold")),
+		collector.WithViews(sdkmetric.NewView(sdkmetric.Instrument{Name: "a"}, sdkmetric.Stream{Name: "b"}), nil))
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"option 1 of 5 is nil", `WithServiceName("")`, `WithServiceVersion("")`, `WithCardinalityLimit(0): want at least 1`, `WithResourceAttributes(gold): want a key`} {
+	for _, want := range []string{"option 1 of 6 is nil", `WithServiceName("")`, `WithServiceVersion("")`, `WithCardinalityLimit(0): want at least 1`, `WithResourceAttributes(gold): want a key`, `WithViews: view 2 of 2 is nil`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in: %v", want, err)
 		}

@@ -34,6 +34,39 @@ type receiver struct {
 	logs    []*logspb.ResourceLogs
 	paths   map[string]int    // requests by HTTP, by path
 	header  map[string]string // the test's header as last seen, by signal
+	partial *partial          // nil: everything is taken
+}
+
+// partial is what a receiver says that does not take everything.
+type partial struct {
+	rejected int64 // items of each export
+	message  string
+}
+
+// answer returns the response to the signal's export. Without partial it is empty.
+func (r *receiver) answer(signal string) proto.Message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch signal {
+	case "traces":
+		response := &coltraces.ExportTraceServiceResponse{}
+		if r.partial != nil {
+			response.PartialSuccess = &coltraces.ExportTracePartialSuccess{RejectedSpans: r.partial.rejected, ErrorMessage: r.partial.message}
+		}
+		return response
+	case "metrics":
+		response := &colmetrics.ExportMetricsServiceResponse{}
+		if r.partial != nil {
+			response.PartialSuccess = &colmetrics.ExportMetricsPartialSuccess{RejectedDataPoints: r.partial.rejected, ErrorMessage: r.partial.message}
+		}
+		return response
+	default:
+		response := &collogs.ExportLogsServiceResponse{}
+		if r.partial != nil {
+			response.PartialSuccess = &collogs.ExportLogsPartialSuccess{RejectedLogRecords: r.partial.rejected, ErrorMessage: r.partial.message}
+		}
+		return response
+	}
 }
 
 func (r *receiver) keep(signal, header string, m proto.Message) {
@@ -65,16 +98,22 @@ func (r *receiver) spanNames() (names []string) {
 }
 
 func (r *receiver) metricNames() (names []string) {
+	for _, metric := range r.allMetrics() {
+		names = append(names, metric.Name)
+	}
+	return names
+}
+
+// allMetrics returns the metrics of all exports so far, one after the other.
+func (r *receiver) allMetrics() (all []*metricspb.Metric) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, resource := range r.metrics {
 		for _, scope := range resource.ScopeMetrics {
-			for _, metric := range scope.Metrics {
-				names = append(names, metric.Name)
-			}
+			all = append(all, scope.Metrics...)
 		}
 	}
-	return names
+	return all
 }
 
 func (r *receiver) logBodies() (bodies []string) {
@@ -176,6 +215,13 @@ func (r *receiver) serveHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.keep(signal, req.Header.Get(testHeader), message)
+	response, err := proto.Marshal(r.answer(signal))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-protobuf")
+	_, _ = w.Write(response) // the exporter's going away is its own affair
 }
 
 type traceService struct {
@@ -185,7 +231,7 @@ type traceService struct {
 
 func (s traceService) Export(ctx context.Context, m *coltraces.ExportTraceServiceRequest) (*coltraces.ExportTraceServiceResponse, error) {
 	s.r.keep("traces", incoming(ctx), m)
-	return &coltraces.ExportTraceServiceResponse{}, nil
+	return s.r.answer("traces").(*coltraces.ExportTraceServiceResponse), nil
 }
 
 type metricsService struct {
@@ -195,7 +241,7 @@ type metricsService struct {
 
 func (s metricsService) Export(ctx context.Context, m *colmetrics.ExportMetricsServiceRequest) (*colmetrics.ExportMetricsServiceResponse, error) {
 	s.r.keep("metrics", incoming(ctx), m)
-	return &colmetrics.ExportMetricsServiceResponse{}, nil
+	return s.r.answer("metrics").(*colmetrics.ExportMetricsServiceResponse), nil
 }
 
 type logsService struct {
@@ -205,7 +251,7 @@ type logsService struct {
 
 func (s logsService) Export(ctx context.Context, m *collogs.ExportLogsServiceRequest) (*collogs.ExportLogsServiceResponse, error) {
 	s.r.keep("logs", incoming(ctx), m)
-	return &collogs.ExportLogsServiceResponse{}, nil
+	return s.r.answer("logs").(*collogs.ExportLogsServiceResponse), nil
 }
 
 func incoming(ctx context.Context) string {

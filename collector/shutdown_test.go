@@ -135,7 +135,7 @@ func TestG14_ShutdownTellsOfWhatIsQueued(t *testing.T) {
 // The queue behind an inlet takes sampled spans only, in silence: another would never leave the count of pending ones.
 func TestInletTakesSampledSpansOnly(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
-	o := &outlet{limit: 10}
+	o := &outlet{limit: 10, log: &errorLog{}}
 	inlet := spanInlet{recorder, o}
 	inlet.OnEnd(tracetest.SpanStub{}.Snapshot())
 	if n := o.pending.Load(); n != 0 || len(recorder.Ended()) != 0 {

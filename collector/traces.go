@@ -15,7 +15,7 @@ import (
 // and the log.
 func (p *Pipeline) startTraces(ctx context.Context, res *resource.Resource, from plan) error {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
-	limit := intVar("OTEL_BSP_MAX_QUEUE_SIZE", sdktrace.DefaultMaxQueueSize)
+	limit := intVar("OTEL_BSP_MAX_QUEUE_SIZE", queueSize)
 	for _, name := range from.exporters {
 		exporter, err := newSpanExporter(ctx, name, from)
 		if err != nil {
@@ -59,7 +59,7 @@ type spanOutlet struct {
 }
 
 func (o spanOutlet) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	return o.send(ctx, len(spans), func(ctx context.Context) error { return o.SpanExporter.ExportSpans(ctx, spans) })
+	return o.send(ctx, int64(len(spans)), func(ctx context.Context) error { return o.SpanExporter.ExportSpans(ctx, spans) })
 }
 
 func (o spanOutlet) Shutdown(ctx context.Context) error {

@@ -36,15 +36,25 @@
 // stands at 0 before, or on circuit_breaker.open, and use the histogram for how long.
 //
 // It is also the one metric that outlives its breaker: an SDK keeps what was recorded for as long as the process runs.
-// Only endpoints that opened and recovered have it. Where hosts come from strangers, keep their number below the SDK's
-// cardinality limit (2,000 unless set; package collector sets 10,000).
+// Only endpoints that opened and recovered have it.
+//
+// # How many series
+//
+// A breaker has 17 series, at most six of one instrument (circuit_breaker.transitions), slow_calls and
+// last_failure_time included 19, and the histogram's buckets once it has recovered. An SDK adds up in one series
+// without a word what is beyond its cardinality limit: 2,000 attribute sets of one instrument, which is room for 333
+// breakers, unless it is set; package collector sets 10,000. A group of the default size stays below; several may not.
+// The first time that there are more, it is reported to the OpenTelemetry error handler; see [WithCardinalityLimit].
 //
 // # Breakers that come and go
 //
 // A breaker that its source no longer yields has no series from the next collection on. Where one of the same name has
-// taken its place by then, the counters go on from the old one's last values, for to a reader it is one series. Where
-// there was a collection without it, the series had ended, and a later one starts at 0. (With several readers, one of
-// which has not collected in the meantime, that one sees the counter reset.)
+// taken its place by then, the counters go on from the old one's last values, for to a reader it is one series. A
+// reader that collected in between has seen the series end, and sees another begin at 0; a reader that did not sees it
+// go on. So each gets every call at most once, also under delta temporality, whatever the others do. (A breaker's last
+// counts, after a reader's last collection of it, are lost to that reader. What tells readers apart is what the SDK for
+// Go hands to a callback; under an SDK where that tells nothing, all readers count as one. A thousand ended series are
+// remembered for readers that are late, and none once all registrations under a meter provider have ended.)
 //
 // Two breakers of the same name at the same time, in one source or in several, share their series, since an SDK would
 // otherwise add them up in counters, take either for gauges, and reset the counters when one goes. Counters are their
@@ -53,6 +63,9 @@
 //
 // A breaker is counted once, by however many sources it comes. Observing a source twice under one meter provider, or
 // one of whose breakers is already observed, is refused by [Observe].
+//
+// A source whose All panics has no series meanwhile, and harms no other. That is reported too, once until it is well
+// again, and is no error of the collection, for an SDK's periodic reader would then export nothing at all.
 //
 // # Spans
 //

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -203,6 +204,16 @@ func (h *handled) take() []error {
 	taken := h.errs
 	h.errs = nil
 	return taken
+}
+
+// expect wants that just one thing was reported, which says so. A test that reports runs in a bubble, for reports are
+// made by goroutines, and one that came late would be another test's.
+func (h *handled) expect(t *testing.T, part string) {
+	t.Helper()
+	synctest.Wait()
+	if all := h.take(); len(all) != 1 || !strings.Contains(all[0].Error(), part) {
+		t.Errorf("reported %v; want once that %s", all, part)
+	}
 }
 
 func handleErrors(t *testing.T) *handled {

@@ -1,8 +1,8 @@
 package otelcb
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -22,13 +22,21 @@ type hub struct {
 	callback    metric.Registration
 	observed    atomic.Pointer[[]*Registration] // replaced under the lock of hubs
 
-	mu      sync.Mutex // one collection at a time
-	round   uint64     // its number
-	members map[*breaker.Breaker]*member
-	series  map[name]*series
-	order   []*series // of this round, as they came
-	clashed bool      // it was reported that sources overlap
+	mu       sync.Mutex // one collection at a time
+	round    uint64     // its number
+	members  map[*breaker.Breaker]*member
+	series   map[name]*series
+	order    []*series // of this round, as they came
+	clashed  bool      // it was reported that sources overlap
+	readers  map[uintptr]*reader
+	alike    bool // nothing tells the readers apart
+	limit    limit
+	panicked trouble
 }
+
+// mostEnded bounds the series that are remembered though they have ended, for readers that have not collected since, and
+// for breakers that may be observed again.
+const mostEnded = 1000
 
 // member is a breaker that was there at the last collection.
 type member struct {
@@ -57,7 +65,10 @@ func register(src Source, c config) (*Registration, error) {
 	if err := h.conflict(src, found); err != nil {
 		return nil, err
 	}
-	r := &Registration{source: src, hub: h, events: newSubscriber(src, found, newListener(h.instruments, c.tracers))}
+	if c.limit != nil {
+		h.limit.set(*c.limit)
+	}
+	r := &Registration{source: src, hub: h, events: newSubscriber(src, found, newListener(h, c.tracers))}
 	all := append(slices.Clone(*h.observed.Load()), r)
 	// Sources that know of their breakers' events go first, so that collection sees which breakers they cover.
 	slices.SortStableFunc(all, func(a, b *Registration) int { return a.events.order() - b.events.order() })
@@ -104,7 +115,11 @@ func hubOf(p metric.MeterProvider) (*hub, error) {
 			return h, nil
 		}
 	}
-	h := &hub{provider: p, members: map[*breaker.Breaker]*member{}, series: map[name]*series{}}
+	h := &hub{
+		provider: p,
+		members:  map[*breaker.Breaker]*member{}, series: map[name]*series{}, readers: map[uintptr]*reader{},
+	}
+	h.limit.set(limitOf(p))
 	h.observed.Store(&[]*Registration{})
 	var err error
 	if h.instruments, err = newInstruments(meter); err != nil {
@@ -152,24 +167,30 @@ func (h *hub) conflict(src Source, found []*breaker.Breaker) error {
 	return nil
 }
 
-// collect is the callback. Several readers may call it at the same time.
+// collect is the callback. Several readers may call it at the same time. It gives no error, for an SDK's periodic reader
+// would then export nothing at all, of the whole program.
 func (h *hub) collect(_ context.Context, o metric.Observer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer func() {
+		if p := recover(); p != nil { // foreign code all the same: a view's filter, say
+			h.panicked.report(fmt.Errorf("otelcb: observing panicked with a %T", p))
+		}
+	}()
 	h.round++
 	clear(h.order)
 	h.order = h.order[:0]
-	var errs []error
 	for _, r := range *h.observed.Load() {
-		if err := h.gather(r); err != nil {
-			errs = append(errs, err)
-		}
+		r.trouble.report(h.gather(r))
 	}
-	h.sweep()
+	r := h.readerOf(o)
+	h.sweep(r)
 	for _, s := range h.order {
-		s.observe(o, h.instruments)
+		s.observe(o, h.instruments, r)
 	}
-	return errors.Join(errs...)
+	h.limit.passed("circuit_breaker.transitions", len(edges)*len(h.order))
+	h.panicked.report(nil)
+	return nil
 }
 
 // gather reads the breakers of one source, leaving out those that an earlier one had.
@@ -225,20 +246,44 @@ func (h *hub) overlap(m *member, r *Registration, s *breaker.Snapshot) {
 		m.by.source, r.source)
 }
 
-// sweep forgets the breakers and series that this round did not find.
-func (h *hub) sweep() {
+// sweep ends the series that this round did not find, for the reader whose round it is, and forgets what has ended for
+// all readers.
+func (h *hub) sweep(r *reader) {
 	for b, m := range h.members {
-		if m.round == h.round {
-			continue
-		}
-		delete(h.members, b)
-		if m.series.round == h.round {
+		if m.round != h.round {
+			delete(h.members, b)
 			m.series.retire(b)
 		}
 	}
-	for n, s := range h.series {
-		if s.round != h.round {
-			delete(h.series, n)
+	r.round = h.round
+	var ended []*series
+	for _, s := range h.series {
+		if s.round == h.round {
+			s.endedIn = 0
+			continue
 		}
+		if s.endedIn == 0 {
+			s.endedIn, s.shown = h.round, nil
+		}
+		r.base[s] = s.ended
+		if s.prune(); len(s.gone) == 0 && !h.missed(s.endedIn) {
+			h.forget(s)
+			continue
+		}
+		ended = append(ended, s)
+	}
+	if len(ended) <= mostEnded {
+		return
+	}
+	slices.SortFunc(ended, func(a, b *series) int { return cmp.Compare(a.endedIn, b.endedIn) })
+	for _, s := range ended[:len(ended)-mostEnded] {
+		h.forget(s)
+	}
+}
+
+func (h *hub) forget(s *series) {
+	delete(h.series, s.name)
+	for _, r := range h.readers {
+		delete(r.base, s)
 	}
 }

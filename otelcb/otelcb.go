@@ -49,6 +49,7 @@ func (o option) apply(c config) config { return o(c) }
 type config struct {
 	meters  metric.MeterProvider
 	tracers trace.TracerProvider
+	limit   *int // nil: not given
 }
 
 // WithMeterProvider has metrics reported to p; nil means the global provider, also one that is set later, which is
@@ -69,11 +70,24 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	})
 }
 
+// WithCardinalityLimit tells how many attribute sets of one instrument the SDK keeps apart, 0 for as many as there are.
+// An SDK adds up what is beyond its limit without a word, so the first time that there are more series than that, it is
+// reported to the OpenTelemetry error handler. The default is what the meter provider says by a method
+// CardinalityLimit() int, as that of package collector does, and otherwise 2,000, the SDK's own. Of the sources under
+// one meter provider the option given last counts.
+func WithCardinalityLimit(n int) Option {
+	return option(func(c config) config {
+		c.limit = &n
+		return c
+	})
+}
+
 // Registration is a source under observation.
 type Registration struct {
-	source Source
-	hub    *hub
-	events *subscriber
+	source  Source
+	hub     *hub
+	events  *subscriber
+	trouble trouble // of reading the source
 }
 
 // Observe reports all breakers of src, those to come included, until Unregister. The error says what is wrong with
@@ -89,6 +103,9 @@ func Observe(src Source, opts ...Option) (*Registration, error) {
 			return nil, fmt.Errorf("otelcb: option %d is nil", i)
 		}
 		c = o.apply(c)
+	}
+	if c.limit != nil && *c.limit < 0 {
+		return nil, fmt.Errorf("otelcb: WithCardinalityLimit is %d: allowed is 0, for none, or more", *c.limit)
 	}
 	if c.meters == nil {
 		c.meters = otel.GetMeterProvider()
@@ -135,14 +152,4 @@ func each(src Source, f func(*breaker.Breaker)) (err error) {
 		}
 	}
 	return nil
-}
-
-// report tells the OpenTelemetry error handler, on a goroutine of its own, for the handler is foreign code and a
-// collection waits.
-func report(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
-	go func() {
-		defer func() { _ = recover() }()
-		otel.Handle(err)
-	}()
 }

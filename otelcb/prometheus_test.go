@@ -22,8 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file anew")
 
-// newPrometheus gives what scrapes the exporter, set up as the contract asks for.
-func newPrometheus(t *testing.T) (*sdkmetric.MeterProvider, func() string) {
+// newExporter gives the exporter, set up as the contract asks for, and the registry of which a scrape is made.
+func newExporter(t *testing.T) (sdkmetric.Reader, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	exporter, err := otelprometheus.New(
@@ -35,6 +35,13 @@ func newPrometheus(t *testing.T) (*sdkmetric.MeterProvider, func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return exporter, registry
+}
+
+// newPrometheus gives what scrapes the exporter.
+func newPrometheus(t *testing.T) (*sdkmetric.MeterProvider, func() string) {
+	t.Helper()
+	exporter, registry := newExporter(t)
 	return sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)), func() string {
 		families, err := registry.Gather()
 		if err != nil {

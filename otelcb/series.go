@@ -14,7 +14,15 @@ import (
 var (
 	states   = [...]breaker.State{breaker.Closed, breaker.HalfOpen, breaker.Open}
 	outcomes = [...]string{"success", "failure", "blocked", "ignored"}
+
+	// edges are the pairs of different states.
+	edges = [...]edge{
+		{breaker.Closed, breaker.HalfOpen}, {breaker.Closed, breaker.Open}, {breaker.HalfOpen, breaker.Closed},
+		{breaker.HalfOpen, breaker.Open}, {breaker.Open, breaker.Closed}, {breaker.Open, breaker.HalfOpen},
+	}
 )
+
+type edge struct{ from, to breaker.State }
 
 // name is what breakers are told apart by in metrics.
 type name struct{ service, endpoint string }
@@ -94,30 +102,38 @@ type series struct {
 	counts totals
 	shared bool // it was reported that there are several
 
-	ended totals                                   // what breakers that are gone had counted
-	gone  map[weak.Pointer[breaker.Breaker]]totals // those of them that may come back, with their share
-	prune int                                      // at this size, gone is searched for those that exist no more
+	ended   totals                                   // what breakers that are gone had counted
+	gone    map[weak.Pointer[breaker.Breaker]]totals // those of them that may come back, with their share
+	pruneAt int                                      // at this size, gone is searched for those that exist no more
+	endedIn uint64                                   // the first round that found none of the name; 0 while there is one
 
-	labels    []metric.ObserveOption
-	byOutcome [len(outcomes)][]metric.ObserveOption
-	byEdge    [len(states)][len(states)][]metric.ObserveOption
+	shown *labels // nil once the series has ended
 }
 
-func newSeries(n name) *series {
+// labels are the attribute sets of a series.
+type labels struct {
+	plain     []metric.ObserveOption
+	byOutcome [len(outcomes)][]metric.ObserveOption
+	byEdge    [len(edges)][]metric.ObserveOption
+}
+
+func newLabels(n name) *labels {
 	with := func(more ...attribute.KeyValue) []metric.ObserveOption {
 		return []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(n.attributes(more...)...))}
 	}
-	s := &series{name: n, labels: with(), gone: map[weak.Pointer[breaker.Breaker]]totals{}}
+	l := &labels{plain: with()}
 	for i, outcome := range outcomes {
-		s.byOutcome[i] = with(attribute.String("outcome", outcome))
+		l.byOutcome[i] = with(attribute.String("outcome", outcome))
 	}
-	for _, from := range states {
-		for _, to := range states {
-			s.byEdge[from][to] = with(
-				attribute.String("from_state", from.String()), attribute.String("to_state", to.String()))
-		}
+	for i, e := range edges {
+		l.byEdge[i] = with(
+			attribute.String("from_state", e.from.String()), attribute.String("to_state", e.to.String()))
 	}
-	return s
+	return l
+}
+
+func newSeries(n name) *series {
+	return &series{name: n, gone: map[weak.Pointer[breaker.Breaker]]totals{}}
 }
 
 func (s *series) add(snapshot *breaker.Snapshot, round uint64) {
@@ -130,20 +146,25 @@ func (s *series) add(snapshot *breaker.Snapshot, round uint64) {
 	s.counts.add(&t, 1)
 }
 
-// retire keeps what a breaker that is gone had counted, while others of its name live on.
+// retire keeps what a breaker that is gone had counted.
 func (s *series) retire(b *breaker.Breaker) {
-	if len(s.gone) >= s.prune {
-		for p := range s.gone {
-			if p.Value() == nil {
-				delete(s.gone, p)
-			}
-		}
-		s.prune = 2*len(s.gone) + 16
+	if len(s.gone) >= s.pruneAt {
+		s.prune()
+		s.pruneAt = 2*len(s.gone) + 16
 	}
 	last := b.Snapshot()
 	t := totalsOf(&last)
 	s.ended.add(&t, 1)
 	s.gone[weak.Make(b)] = t
+}
+
+// prune lets go of breakers that exist no more and so cannot come back.
+func (s *series) prune() {
+	for p := range s.gone {
+		if p.Value() == nil {
+			delete(s.gone, p)
+		}
+	}
 }
 
 // revive has a breaker that may have been gone counted as one that is there.
@@ -155,31 +176,35 @@ func (s *series) revive(b *breaker.Breaker) {
 	}
 }
 
-func (s *series) observe(o metric.Observer, i *instruments) {
+// observe shows the series to a reader.
+func (s *series) observe(o metric.Observer, i *instruments, r *reader) {
+	if s.shown == nil {
+		s.shown = newLabels(s.name)
+	}
+	labels := s.shown.plain
 	t := s.counts
 	t.add(&s.ended, 1)
-	o.ObserveInt64(i.state, int64(s.now.state), s.labels...)
-	for from := range states {
-		for to := range states {
-			if from != to {
-				o.ObserveInt64(i.transitions, int64(t.edges[from][to]), s.byEdge[from][to]...)
-			}
-		}
+	if base, found := r.base[s]; found {
+		t.add(&base, -1)
+	}
+	o.ObserveInt64(i.state, int64(s.now.state), labels...)
+	for k, e := range edges {
+		o.ObserveInt64(i.transitions, int64(t.edges[e.from][e.to]), s.shown.byEdge[k]...)
 	}
 	for k := range outcomes {
-		o.ObserveInt64(i.requests, int64(t.outcomes[k]), s.byOutcome[k]...)
+		o.ObserveInt64(i.requests, int64(t.outcomes[k]), s.shown.byOutcome[k]...)
 	}
-	o.ObserveInt64(i.failures, int64(s.now.failures), s.labels...)
+	o.ObserveInt64(i.failures, int64(s.now.failures), labels...)
 	if !s.now.lastFailure.IsZero() {
-		o.ObserveFloat64(i.lastFailure, float64(s.now.lastFailure.UnixNano())/float64(time.Second), s.labels...)
+		o.ObserveFloat64(i.lastFailure, float64(s.now.lastFailure.UnixNano())/float64(time.Second), labels...)
 	}
-	o.ObserveFloat64(i.open, t.open.Seconds(), s.labels...)
+	o.ObserveFloat64(i.open, t.open.Seconds(), labels...)
 	// What was counted stays while the series does, or a delta reader would get it twice when it comes back.
 	if s.now.slowCounted || t.slow > 0 {
-		o.ObserveInt64(i.slowCalls, int64(t.slow), s.labels...)
+		o.ObserveInt64(i.slowCalls, int64(t.slow), labels...)
 	}
-	o.ObserveInt64(i.override, int64(s.now.override), s.labels...)
-	o.ObserveInt64(i.wouldOpen, int64(t.wouldOpen), s.labels...)
-	o.ObserveInt64(i.wouldBlock, int64(t.wouldBlock), s.labels...)
-	o.ObserveInt64(i.dropped, int64(t.dropped), s.labels...)
+	o.ObserveInt64(i.override, int64(s.now.override), labels...)
+	o.ObserveInt64(i.wouldOpen, int64(t.wouldOpen), labels...)
+	o.ObserveInt64(i.wouldBlock, int64(t.wouldBlock), labels...)
+	o.ObserveInt64(i.dropped, int64(t.dropped), labels...)
 }

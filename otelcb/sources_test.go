@@ -6,11 +6,13 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -79,22 +81,33 @@ func TestObserveUnderTwoProviders(t *testing.T) {
 
 // installGlobal installs an SDK, the first time only, since the API's global providers are bound to the first one that
 // they get for good.
-var installGlobal = sync.OnceValues(func() (*sdkmetric.ManualReader, *sdkmetric.MeterProvider) {
-	reader, provider := newReader()
+var installGlobal = sync.OnceValues(func() ([2]*sdkmetric.ManualReader, *sdkmetric.MeterProvider) {
+	readers := [2]*sdkmetric.ManualReader{sdkmetric.NewManualReader(), sdkmetric.NewManualReader()}
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(readers[0]), sdkmetric.WithReader(readers[1]))
 	otel.SetMeterProvider(provider)
-	return reader, provider
+	return readers, provider
 })
 
-// The global provider is another value before an SDK is installed than after, and still the same.
+// The global provider is another value before an SDK is installed than after, and still the same. What was observed
+// before is so through types of its own ever after, and tells its readers apart all the same.
 func TestG13_GlobalProviderIsOneBeforeAndAfterTheSDK(t *testing.T) {
-	before := newBreaker(t, config())
-	r, err := otelcb.Observe(before)
-	if err != nil {
-		t.Fatal(err)
+	before, g := newBreaker(t, config()), newGroup(t, breaker.Config{Service: "global"}, breaker.WithMaxEndpoints(1))
+	var observed []*otelcb.Registration
+	for _, src := range []otelcb.Source{before, g} {
+		r, err := otelcb.Observe(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		observed = append(observed, r)
 	}
 	call(before, 2, succeed)
-	reader, provider := installGlobal()
-	expect(t, collect(t, reader), success(service, endpoint), 2)
+	call(g.Get("a"), 2, succeed)
+	readers, provider := installGlobal()
+	for _, r := range readers {
+		values := collect(t, r)
+		expect(t, values, success(service, endpoint), 2)
+		expect(t, values, success("global", "a"), 2)
+	}
 	for name, opts := range map[string][]otelcb.Option{
 		"default": nil, "explicit": {otelcb.WithMeterProvider(provider)},
 	} {
@@ -102,11 +115,22 @@ func TestG13_GlobalProviderIsOneBeforeAndAfterTheSDK(t *testing.T) {
 			t.Errorf("%s: the same source was accepted again", name)
 		}
 	}
-	if err := r.Unregister(); err != nil {
-		t.Fatal(err)
+
+	g.Get("b") // drops a
+	expectNone(t, collect(t, readers[0]), "endpoint=a")
+	call(g.Get("a"), 1, succeed)
+	expect(t, collect(t, readers[0]), success("global", "a"), 1)
+	expect(t, collect(t, readers[1]), success("global", "a"), 3)
+
+	for _, r := range observed {
+		if err := r.Unregister(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if left := collect(t, reader); len(left) != 0 {
-		t.Errorf("after Unregister there are %v", left)
+	for _, r := range readers {
+		if left := collect(t, r); len(left) != 0 {
+			t.Errorf("after Unregister there are %v", left)
+		}
 	}
 }
 
@@ -135,7 +159,7 @@ func TestUnregister(t *testing.T) {
 		outage(b, c)
 		flush(t, b)
 		values = collect(t, reader)
-		expect(t, values, success(service, endpoint), 5)
+		expect(t, values, success(service, endpoint), 1) // its series had ended, and is another one now
 		expect(t, values, key("recovery.duration", service, endpoint), 1)
 		if err := (*otelcb.Registration)(nil).Unregister(); err != nil {
 			t.Error(err)
@@ -361,43 +385,107 @@ func TestUnregisterDuringCollection(t *testing.T) {
 	})
 }
 
-// A source that panics harms neither the process nor the other sources.
+// A source that panics harms neither the process nor the other sources, and keeps no exporter from exporting. It is told
+// once, until it is well again.
 func TestG07_PanicInASourceHarmsNobody(t *testing.T) {
-	reader, provider := newReader()
-	good := newBreaker(t, config())
-	bad := false
-	observe(t, sourceFunc(func() iter.Seq[*breaker.Breaker] {
-		return func(yield func(*breaker.Breaker) bool) {
-			if bad {
-				panic("secret")
+	synctest.Test(t, func(t *testing.T) {
+		errs := handleErrors(t)
+		exporter := &exported{t: t}
+		provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewPeriodicReader(exporter)))
+		defer func() { _ = provider.Shutdown(context.Background()) }()
+		good := newBreaker(t, config())
+		var bad atomic.Bool
+		observe(t, sourceFunc(func() iter.Seq[*breaker.Breaker] {
+			return func(yield func(*breaker.Breaker) bool) {
+				if bad.Load() {
+					panic("secret")
+				}
+				yield(nil)
 			}
-			yield(nil)
+		}), provider)
+		observe(t, good, provider)
+		for round, reports := range []int{0, 1, 0, 0, 1} {
+			bad.Store(round != 0 && round != 3)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if len(exporter.all) != round+1 {
+				t.Fatalf("round %d: exported %d times", round, len(exporter.all))
+			}
+			expect(t, exporter.all[round], success(service, endpoint), 0)
+			all := errs.take()
+			if len(all) != reports {
+				t.Errorf("round %d: reported %v, want %d", round, all, reports)
+			}
+			for _, err := range all {
+				if !strings.Contains(err.Error(), "panicked with a string") || strings.Contains(err.Error(), "secret") {
+					t.Errorf("reported %v; want that there was a panic, not what it said", err)
+				}
+			}
 		}
-	}), provider)
-	observe(t, good, provider)
-	bad = true
-	for range 2 {
-		var data metricdata.ResourceMetrics
-		err := reader.Collect(context.Background(), &data)
-		if err == nil || !strings.Contains(err.Error(), "panicked") || strings.Contains(err.Error(), "secret") {
-			t.Errorf("Collect gave %v; want that there was a panic, not what it said", err)
-		}
-		expect(t, flatten(t, data), success(service, endpoint), 0)
-	}
-	bad = false
-	expect(t, collect(t, reader), success(service, endpoint), 0)
+	})
 }
+
+// exported keeps what a periodic reader exports.
+type exported struct {
+	sdkmetric.Exporter // for the methods that are not called
+	t                  testing.TB
+	all                []map[string]float64
+}
+
+func (*exported) Temporality(k sdkmetric.InstrumentKind) metricdata.Temporality {
+	return sdkmetric.DefaultTemporalitySelector(k)
+}
+
+func (*exported) Aggregation(k sdkmetric.InstrumentKind) sdkmetric.Aggregation {
+	return sdkmetric.DefaultAggregationSelector(k)
+}
+
+func (e *exported) Export(_ context.Context, data *metricdata.ResourceMetrics) error {
+	e.all = append(e.all, flatten(e.t, *data))
+	return nil
+}
+
+func (*exported) Shutdown(context.Context) error { return nil }
 
 // A breaker that was not made by New is foreign as well.
 func TestG07_BreakerNotMadeByNewHarmsNobody(t *testing.T) {
-	reader, provider := newReader()
-	observe(t, newBreaker(t, config()), provider)
-	observe(t, sourceFunc(func() iter.Seq[*breaker.Breaker] {
-		return func(yield func(*breaker.Breaker) bool) { yield(&breaker.Breaker{}) }
-	}), provider)
-	var data metricdata.ResourceMetrics
-	if err := reader.Collect(context.Background(), &data); err == nil {
-		t.Error("Collect gave no error")
-	}
-	expect(t, flatten(t, data), success(service, endpoint), 0)
+	synctest.Test(t, func(t *testing.T) {
+		errs := handleErrors(t)
+		reader, provider := newReader()
+		observe(t, newBreaker(t, config()), provider)
+		observe(t, sourceFunc(func() iter.Seq[*breaker.Breaker] {
+			return func(yield func(*breaker.Breaker) bool) { yield(&breaker.Breaker{}) }
+		}), provider)
+		expect(t, collect(t, reader), success(service, endpoint), 0)
+		errs.expect(t, "panicked")
+	})
+}
+
+// A view's filter is foreign code that runs within an observation.
+func TestG07_PanicInAViewHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := handleErrors(t)
+		bad := true
+		reader := sdkmetric.NewManualReader()
+		provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithView(sdkmetric.NewView(
+			sdkmetric.Instrument{Name: "circuit_breaker.requests"},
+			sdkmetric.Stream{AttributeFilter: func(attribute.KeyValue) bool {
+				if bad {
+					panic("secret")
+				}
+				return true
+			}},
+		)))
+		b := newBreaker(t, config())
+		observe(t, b, provider)
+		call(b, 3, succeed)
+		for range 2 { // as often as it was well in between
+			bad = true
+			collect(t, reader)
+			collect(t, reader)
+			errs.expect(t, "observing panicked with a string")
+			bad = false
+			expect(t, collect(t, reader), success(service, endpoint), 3)
+		}
+	})
 }

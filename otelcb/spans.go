@@ -14,13 +14,17 @@ import (
 // listener takes a source's events to spans and to the recovery histogram.
 type listener struct {
 	recovery metric.Float64Histogram
+	limit    *limit // of its series
 	tracer   trace.Tracer
 }
 
 var _ breaker.CallListener = (*listener)(nil)
 
-func newListener(i *instruments, p trace.TracerProvider) *listener {
-	return &listener{recovery: i.recovery, tracer: p.Tracer(ScopeName, trace.WithInstrumentationVersion(Version))}
+func newListener(h *hub, p trace.TracerProvider) *listener {
+	return &listener{
+		recovery: h.instruments.recovery, limit: &h.limit,
+		tracer: p.Tracer(ScopeName, trace.WithInstrumentationVersion(Version)),
+	}
 }
 
 // OnTransition records a recovery.
@@ -28,8 +32,9 @@ func (l *listener) OnTransition(e breaker.Event) {
 	if e.To != breaker.Closed {
 		return
 	}
-	labels := name{valid(e.Service), valid(e.Endpoint)}.attributes()
-	l.recovery.Record(e.Context, e.RecoveryDuration.Seconds(), metric.WithAttributes(labels...))
+	n := name{valid(e.Service), valid(e.Endpoint)}
+	l.limit.recovered(n)
+	l.recovery.Record(e.Context, e.RecoveryDuration.Seconds(), metric.WithAttributes(n.attributes()...))
 	l.outage(&e)
 }
 

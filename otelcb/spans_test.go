@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -226,6 +227,71 @@ func TestSamplingIsRespected(t *testing.T) {
 			t.Errorf("%d spans were recorded, want 1", n)
 		}
 		equal(t, "links", linked(p.span("sampled")), []string{id(opening)})
+	})
+}
+
+// What is not sampled leaves no span, and yet its trace is in the log records and in the links of others.
+func TestUnsampledCauseIsInTheLogRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTraced(t, sdktrace.WithSampler(sdktrace.NeverSample()))
+		_, meters := newReader()
+		recorded := &recorder{}
+		c := config()
+		b := newBreaker(t, c)
+		observe(t, b, meters, otelcb.WithTracerProvider(p.provider))
+		defer b.Subscribe(logs.NewListener(logs.WithLoggerProvider(
+			sdklog.NewLoggerProvider(sdklog.WithProcessor(recorded)))))()
+		_, _ = p.call(b, "failing", fail)
+		opening, _ := p.call(b, "opening", fail)
+		time.Sleep(c.RecoveryTimeout)
+		reopening, _ := p.call(b, "reopening", fail)
+		time.Sleep(c.RecoveryTimeout)
+		closing, _ := p.call(b, "closing", succeed)
+		flush(t, b)
+		if n := len(p.recorder.Ended()); n != 0 {
+			t.Errorf("%d spans were recorded, want none", n)
+		}
+		equal(t, "causes", recorded.causes, []string{
+			"circuit_opened " + id(opening), "circuit_half_open " + id(opening), "circuit_reopened " + id(reopening),
+			"circuit_half_open " + id(opening), "circuit_closed " + id(closing),
+		})
+	})
+}
+
+// recorder is a processor that keeps which span each record is of.
+type recorder struct{ causes []string }
+
+func (r *recorder) OnEmit(_ context.Context, record *sdklog.Record) error {
+	r.causes = append(r.causes, record.EventName()+" "+record.TraceID().String()+"/"+record.SpanID().String())
+	return nil
+}
+
+func (*recorder) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
+func (*recorder) Shutdown(context.Context) error                         { return nil }
+func (*recorder) ForceFlush(context.Context) error                       { return nil }
+
+// While a probe is under way, others are blocked as well, and told so.
+func TestBlockedBesideAProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTraced(t)
+		_, meters := newReader()
+		c := config()
+		b := newBreaker(t, c)
+		observe(t, b, meters, otelcb.WithTracerProvider(p.provider))
+		_, _ = p.call(b, "failing", fail)
+		opening, _ := p.call(b, "opening", fail)
+		time.Sleep(c.RecoveryTimeout)
+		_, _ = p.call(b, "closing", func(context.Context) error {
+			_, _ = p.call(b, "blocked", succeed)
+			return nil
+		})
+		flush(t, b)
+		blocked := p.span("blocked")
+		equal(t, "events", events(blocked), []string{"circuit_breaker.blocked"})
+		equal(t, "links", linked(blocked), []string{id(opening)})
+		if a := attributes(blocked.Events()[0].Attributes); a["state"] != "half_open" || a["reason"] != "delay_elapsed" {
+			t.Errorf("attributes are %v", a)
+		}
 	})
 }
 
