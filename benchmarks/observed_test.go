@@ -60,7 +60,8 @@ type source interface {
 // observe wires all that leaves a breaker: metrics, spans and log records.
 func (p *pipeline) observe(tb testing.TB, src source) {
 	tb.Helper()
-	registration, err := otelcb.Observe(src, otelcb.WithMeterProvider(p.metrics), otelcb.WithTracerProvider(p.spans))
+	registration, err := otelcb.Observe(src, otelcb.WithMeterProvider(p.metrics), otelcb.WithTracerProvider(p.spans),
+		otelcb.WithCardinalityLimit(0))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/afex/hystrix-go/hystrix"
 	"go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
@@ -137,74 +136,4 @@ func BenchmarkMany(b *testing.B) {
 			measure(b, fmt.Sprintf("%s/n=%d", way.name, n), func(testing.TB) call { return way.once }, serially)
 		}
 	}
-}
-
-// BenchmarkCollection is one collection of the metrics of so many breakers: what observing them costs instead of
-// making the calls dearer.
-func BenchmarkCollection(b *testing.B) {
-	for _, n := range scales {
-		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			p, reader := new(pipeline), metric.NewManualReader()
-			p.start(b, reader)
-			p.observe(b, newGroup(b, n))
-			into := collect(b, reader) // which makes the series
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := reader.Collect(b.Context(), into); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func collect(tb testing.TB, reader *metric.ManualReader) *metricdata.ResourceMetrics {
-	tb.Helper()
-	into := new(metricdata.ResourceMetrics)
-	if err := reader.Collect(context.Background(), into); err != nil {
-		tb.Fatal(err)
-	}
-	return into
-}
-
-// BenchmarkSpan is a call within a span that is recorded: the bare span, one with a successful call in it, and one with
-// a refused call, which leaves an event and a link to the call that opened the breaker.
-func BenchmarkSpan(b *testing.B) {
-	for _, c := range []struct {
-		name string
-		call func(testing.TB, *pipeline) func(context.Context) error
-	}{
-		{"empty", func(testing.TB, *pipeline) func(context.Context) error { return succeedCtx }},
-		{"success", func(tb testing.TB, p *pipeline) func(context.Context) error {
-			return spanned(tb, p, breaker.Config{}, succeedCtx)
-		}},
-		{"rejected", func(tb testing.TB, p *pipeline) func(context.Context) error {
-			return spanned(tb, p, openConfig, failCtx)
-		}},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			p := newPipeline(b)
-			once := c.call(b, p)
-			tracer := p.spans.Tracer("benchmark")
-			b.ReportAllocs()
-			for b.Loop() {
-				ctx, span := tracer.Start(context.Background(), "call")
-				_ = once(ctx)
-				span.End()
-			}
-		})
-	}
-}
-
-// spanned gives a call whose breaker is observed; one whose calls fail is opened first, by a call in a span.
-func spanned(tb testing.TB, p *pipeline, c breaker.Config, fn func(context.Context) error) func(context.Context) error {
-	tb.Helper()
-	b := newBreaker(tb, c)
-	p.observe(tb, b)
-	ctx, span := p.spans.Tracer("benchmark").Start(context.Background(), "opening")
-	defer span.End()
-	for range failures {
-		_ = b.Do(ctx, fn)
-	}
-	return func(ctx context.Context) error { return b.Do(ctx, fn) }
 }

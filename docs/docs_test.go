@@ -121,14 +121,7 @@ func TestTheReadmesProgramCompiles(t *testing.T) {
 
 func TestEveryPromiseIsProvenByATestThatExists(t *testing.T) {
 	text := read(t, "guarantees.md")
-	declared := map[string]bool{}
-	out, err := exec.Command("grep", "-rhoE", "--include=*_test.go", `^func (Test|Fuzz)\w+`, "..").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range strings.Fields(string(out)) {
-		declared[line] = true
-	}
+	declared := declaredTests(t)
 	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(text, -1)
 	if len(named) == 0 {
 		t.Fatal("guarantees.md names no test")
@@ -138,4 +131,18 @@ func TestEveryPromiseIsProvenByATestThatExists(t *testing.T) {
 			t.Errorf("guarantees.md names %s, which does not exist", m[1])
 		}
 	}
+}
+
+// declaredTests are the names of all tests of the repository.
+func declaredTests(t *testing.T) map[string]bool {
+	t.Helper()
+	out, err := exec.Command("grep", "-rhoE", "--include=*_test.go", `^func (Test|Fuzz)\w+`, "..").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := map[string]bool{}
+	for _, word := range strings.Fields(string(out)) {
+		declared[word] = true
+	}
+	return declared
 }

@@ -17,7 +17,7 @@ type table struct {
 }
 
 var libraries = []string{
-	"otelbreaker", "otelbreaker-bare", "gobreaker", "failsafe-go", "failsafe-go-executor", "go-resiliency", "go-zero",
+	own, bare, "gobreaker", "failsafe-go", "failsafe-go-executor", "go-resiliency", "go-zero",
 	"aegis", "hystrix-go",
 }
 
@@ -82,10 +82,20 @@ var tables = []table{
 	},
 	{
 		title: "A collection of all metrics", corner: "breakers",
-		rows: []string{"n=1", "n=100", "n=10000"},
+		rows: []string{"n=1", "n=100", "n=1000", "n=10000"},
 		columns: []column{
 			{"time", "Collection/", "", seconds},
+			{"of it the SDK's own", "CollectionSDK/", "", seconds},
 			{"allocations", "Collection/", "", allocs},
+			{"of them the SDK's own", "CollectionSDK/", "", allocs},
+		},
+	},
+	{
+		title: "An outage: opened, tested, closed, and every listener done", corner: "who listens",
+		rows: []string{"nothing", "metrics", "records", "spans-nothing", "spans-all"},
+		columns: []column{
+			{"time of the three transitions", "Outage/", "", seconds},
+			{"allocations", "Outage/", "", allocs},
 		},
 	},
 	{
@@ -184,7 +194,8 @@ type target struct {
 
 const (
 	own    = "otelbreaker" // with all its telemetry
-	margin = 1.1           // what still counts as the same, on a machine that others use, too
+	bare   = "otelbreaker-bare"
+	margin = 1.1 // what still counts as the same, on a machine that others use, too
 )
 
 var targets = []target{
@@ -212,6 +223,11 @@ var targets = []target{
 		func(*results) float64 { return 20 },
 		duration,
 	},
+	telemetryFree("closed", "Call/Closed/"),
+	telemetryFree("rolling window", "Call/Window/"),
+	telemetryFree("with failures", "Call/Mixed/"),
+	telemetryFree("failing", "Call/Failing/"),
+	telemetryFree("rejected", "Call/Rejected/"),
 	allocationFree("closed", "Call/Closed/"),
 	allocationFree("rolling window", "Call/Window/"),
 	allocationFree("rejected", "Call/Rejected/"),
@@ -233,6 +249,29 @@ var targets = []target{
 		func(r *results) float64 { return margin * r.ns("Many/at-hand/n=1") },
 		duration,
 	},
+	collectionOf("1"),
+	collectionOf("100"),
+	collectionOf("1000"),
+}
+
+// telemetryFree holds that all the telemetry adds no more to a call than noise.
+func telemetryFree(name, benchmark string) target {
+	return target{
+		name + ", what all the telemetry adds: 2 ns",
+		func(r *results) float64 { return r.ns(benchmark+own) - r.ns(benchmark+bare) },
+		func(*results) float64 { return 2 },
+		duration,
+	}
+}
+
+// collectionOf holds that our part of a collection is small beside the SDK's.
+func collectionOf(breakers string) target {
+	return target{
+		"a collection of " + breakers + ": what the SDK takes alone, and a quarter",
+		func(r *results) float64 { return r.ns("Collection/n=" + breakers) },
+		func(r *results) float64 { return 1.25 * r.ns("CollectionSDK/n="+breakers) },
+		duration,
+	}
 }
 
 func allocationFree(name, benchmark string) target {
