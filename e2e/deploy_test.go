@@ -23,8 +23,15 @@ const (
 		`"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}]}]}]}`
 )
 
-// send posts one batch of OTLP in JSON to the collector.
+// send posts one batch of OTLP in JSON to the collector, which has to take it.
 func send(t *testing.T, c *stack.Collector, path, body string) {
+	t.Helper()
+	if status := post(t, c, path, body); status != http.StatusOK {
+		t.Fatalf("POST %s: %d", path, status)
+	}
+}
+
+func post(t *testing.T, c *stack.Collector, path, body string) (status int) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.HTTP+path, strings.NewReader(body))
 	if err != nil {
@@ -38,18 +45,28 @@ func send(t *testing.T, c *stack.Collector, path, body string) {
 	if err := resp.Body.Close(); err != nil {
 		t.Error(err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("POST %s: %s", path, resp.Status)
-	}
+	return resp.StatusCode
 }
 
 func TestDeploy_ValidWithNothingSet(t *testing.T) {
-	if out, err := stack.Validate(t); err != nil {
-		t.Errorf("the collector refuses deploy/otel-collector.yaml: %v\n%s", err, out)
+	options := []string{
+		"otel-collector-elasticsearch.yaml", "otel-collector-remote-write.yaml", "otel-collector-prometheus-otlp.yaml",
+	}
+	for _, with := range [][]string{nil, options[0:1], options[1:2], options[2:3], options} {
+		if out, err := stack.ValidateWith(t, with); err != nil {
+			t.Errorf("the collector refuses deploy/otel-collector.yaml with %v: %v\n%s", with, err, out)
+		}
 	}
 	out, err := stack.Validate(t, "COLLECTOR_LOGS_EXPORTER=no_such")
 	if err == nil || !strings.Contains(out, "no_such") {
 		t.Errorf("an exporter that is not there must be refused by name; got %v: %s", err, out)
+	}
+}
+
+// TestDeploy_PrometheusConfiguration: promtool accepts it as it is, with the files of targets that it names.
+func TestDeploy_PrometheusConfiguration(t *testing.T) {
+	if out, err := stack.CheckPrometheus(t); err != nil {
+		t.Errorf("promtool refuses deploy/prometheus/prometheus.yml: %v\n%s", err, out)
 	}
 }
 

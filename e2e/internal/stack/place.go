@@ -10,20 +10,40 @@ import (
 	"testing"
 )
 
-// files returns the collector's binary and its two configurations: the one that users are given and
-// what the tests add to it.
-func files(t *testing.T) (binary, config, overlay string) {
+// place is where the repository's files are.
+type place struct{ root string }
+
+func findPlace(t testing.TB) place {
 	t.Helper()
 	root, err := repositoryRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary = filepath.Join(root, ".bin", "otelcol")
-	if _, err := os.Stat(binary); err != nil {
-		t.Fatalf("no collector to test with; run the tests by `make e2e`, which builds it: %v", err)
+	return place{root}
+}
+
+// binary is a program that `make e2e` builds.
+func (p place) binary(t testing.TB, name string) string {
+	t.Helper()
+	file := filepath.Join(p.root, ".bin", name)
+	if _, err := os.Stat(file); err != nil {
+		t.Fatalf("no %s to test with; run the tests by `make e2e`, which builds it: %v", name, err)
 	}
-	return binary, filepath.Join(root, "deploy", "otel-collector.yaml"),
-		filepath.Join(root, "e2e", "internal", "stack", "overlay.yaml")
+	return file
+}
+
+// configs are the flags of the collector's configuration that users are given, with some of its options.
+func (p place) configs(options ...string) []string {
+	var flags []string
+	for _, name := range append([]string{"otel-collector.yaml"}, options...) {
+		flags = append(flags, "--config", filepath.Join(p.root, "deploy", name))
+	}
+	return flags
+}
+
+// overlay is what the tests add to it.
+func (p place) overlay() string {
+	return filepath.Join(p.root, "e2e", "internal", "stack", "overlay.yaml")
 }
 
 // repositoryRoot is the folder above the working directory that holds the collector's
