@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -55,13 +57,13 @@ func (s signal) plan(c config) (plan, error) {
 	timeout, _ := s.otlp("TIMEOUT")
 	p.client = &http.Client{
 		Timeout: time.Duration(intVar(timeout, otlpTimeout)) * time.Millisecond,
-		Transport: &http.Transport{
+		Transport: retrying{&http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:   true,
 			IdleConnTimeout:     90 * time.Second,
 			TLSHandshakeTimeout: 10 * time.Second,
 			TLSClientConfig:     certificates,
-		},
+		}},
 	}
 	return p, nil
 }
@@ -136,3 +138,20 @@ func (s signal) tlsConfig() (*tls.Config, error) {
 	}
 	return config, nil
 }
+
+// retrying has the exporters try again when no connection came about, as those by gRPC do: they do so where the error says
+// that it is temporary, which that of a refused connection does not.
+type retrying struct{ *http.Transport }
+
+func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := r.Transport.RoundTrip(req)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return res, temporary{err}
+	}
+	return res, err
+}
+
+type temporary struct{ error }
+
+func (temporary) Temporary() bool { return true }
+func (t temporary) Unwrap() error { return t.error }
