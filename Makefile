@@ -47,7 +47,7 @@ test: $(BIN)/gotestsum ## Check and test everything that needs no collector
 check: format vet tidy lint ## Check all modules without running a test
 
 .PHONY: e2e
-e2e: $(BIN)/otelcol $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector
+e2e: $(BIN)/otelcol $(BIN)/prometheus $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector and Prometheus
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
 
 .PHONY: bench
@@ -68,6 +68,10 @@ bench-own: ## Run the benchmarks beside the code; the result also goes to .bin/b
 .PHONY: schedules
 schedules: ## Drive the breaker and its reference model through a million random schedules
 	OTELBREAKER_SCHEDULES=1000000 OTELBREAKER_SEED=random go test -count=1 -timeout 60m -run TestG02_SchedulesMatchTheModel -v ./breaker
+
+.PHONY: mutate
+mutate: $(BIN)/gremlins ## Mutate breaker/, see what its tests let live (20 minutes), and renew the table of docs/quality.md
+	tools/gremlins/run breaker docs/quality.md
 
 .PHONY: format
 format: ## Check that all files are formatted
@@ -106,6 +110,12 @@ clean: ## Remove what the targets above have built
 $(BIN)/%: tools/%/go.mod tools/%/go.sum
 	@echo "building $* (once)"
 	@go build -C tools/$* -o $(BIN)/ tool
+	@touch $@
+
+# With promtool. Without the tags it brings in the SDK of every cloud that it can find its targets in.
+$(BIN)/prometheus: tools/prometheus/go.mod tools/prometheus/go.sum
+	@echo "building Prometheus (once; minutes where Go's caches are empty)"
+	@go build -C tools/prometheus -tags remove_all_sd,netgo -o $(BIN)/ tool
 	@touch $@
 
 $(BIN)/otelcol: $(wildcard e2e/otelcol/*.go) e2e/otelcol/go.mod e2e/otelcol/go.sum

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"os/exec"
 	"reflect"
 	"slices"
@@ -109,8 +111,8 @@ func TestRejectionSaysWhoWhyAndWhen(t *testing.T) {
 		if _, err := b.Acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Do(t.Context(), succeed); !errors.As(err, &e) || e.State != breaker.HalfOpen {
-			t.Errorf("with the probe in flight: %v", err)
+		if err := b.Do(t.Context(), succeed); !errors.As(err, &e) || e.State != breaker.HalfOpen || !e.RetryAt.Equal(time.Now()) {
+			t.Errorf("with the probe in flight: %v, until %v", err, e.RetryAt)
 		}
 	})
 }
@@ -196,6 +198,57 @@ type typed string
 func (typed) Error() string       { return "secret" }
 func (e typed) ErrorType() string { return string(e) }
 
+func TestEveryErrorThatTimedOutIsATimeout(t *testing.T) {
+	for _, err := range []error{
+		context.DeadlineExceeded,
+		&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded},        // says so itself
+		&net.OpError{Op: "read", Err: deadlined{errors.New("down")}}, // denies it, but is a deadline's
+	} {
+		r := new(recorder)
+		b := mustNew(t, breaker.Config{FailureThreshold: 1}, r)
+		_ = b.Do(t.Context(), func(context.Context) error { return err })
+		_ = b.Flush(t.Context())
+		if got := r.all()[0].ErrorType; got != "timeout" {
+			t.Errorf("%T of %v is named %q", err, err, got)
+		}
+	}
+}
+
+type deadlined struct{ error }
+
+func (deadlined) Is(target error) bool { return target == context.DeadlineExceeded }
+
+func TestAnErrorThatPanicsLeavesTheGivenTypeAsItIs(t *testing.T) {
+	r := new(recorder)
+	b := mustNew(t, breaker.Config{FailureThreshold: 1}, r)
+	p, err := b.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none *hostileError
+	p.DoneWith(t.Context(), breaker.Result{Outcome: breaker.Failure, Err: none, ErrorType: "503"})
+	_ = b.Flush(t.Context())
+	if got := r.all(); len(got) != 1 || got[0].ErrorType != "503" {
+		t.Errorf("events %+v, want one with the error type 503", got)
+	}
+}
+
+func TestEveryNumberHasAName(t *testing.T) {
+	for _, c := range []struct {
+		got  fmt.Stringer
+		want string
+	}{
+		{breaker.Closed, "closed"}, {breaker.HalfOpen, "half_open"}, {breaker.Open, "open"}, {breaker.State(3), "unknown"},
+		{breaker.Success, "success"}, {breaker.Failure, "failure"}, {breaker.Ignored, "ignored"}, {breaker.Outcome(3), "unknown"},
+		{breaker.Automatic, "automatic"}, {breaker.ForcedOpen, "forced_open"}, {breaker.Disabled, "disabled"},
+		{breaker.Override(255), "unknown"},
+	} {
+		if got := c.got.String(); got != c.want {
+			t.Errorf("%T %d is called %q, want %q", c.got, c.got, got, c.want)
+		}
+	}
+}
+
 func TestForceOpenAndReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(noticer)
@@ -217,6 +270,9 @@ func TestForceOpenAndReset(t *testing.T) {
 		var e *breaker.OpenError
 		if err := b.Do(t.Context(), succeed); !errors.As(err, &e) || e.Reason.Note != "maintenance" || e.RetryAfter() != 0 {
 			t.Errorf("forced open, a call gets %+v", e)
+		}
+		if want := "circuit breaker is open: default (default) is open"; e.Error() != want {
+			t.Errorf("text is %q, want %q", e, want)
 		}
 		b.ForceOpen("still")
 		b.Reset()
@@ -401,6 +457,25 @@ func TestReconfigureKeepsTotalsListenersAndState(t *testing.T) {
 	})
 }
 
+func TestReconfigureKeepsTheNames(t *testing.T) {
+	b := mustNew(t, breaker.Config{Service: "payments", Endpoint: "https://pay.example"})
+	for _, c := range []breaker.Config{{}, {Service: "payments"}, {Endpoint: "https://pay.example"}} {
+		if err := b.Reconfigure(c); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []breaker.Config{b.Snapshot().Config, {Service: b.Snapshot().Service, Endpoint: b.Snapshot().Endpoint}} {
+			if s.Service != "payments" || s.Endpoint != "https://pay.example" {
+				t.Errorf("after Reconfigure(%+v) it is called %q, %q", c, s.Service, s.Endpoint)
+			}
+		}
+	}
+	err := b.Reconfigure(breaker.Config{Service: "other", Endpoint: "https://user:hunter2@pay.example"})
+	if err == nil || !strings.Contains(err.Error(), "Config.Service is \"other\"") || strings.Contains(err.Error(), "hunter2") ||
+		!strings.Contains(err.Error(), "Config.Endpoint is \"https://pay.example\": allowed is \"https://pay.example\" or empty") {
+		t.Errorf("other names: %v", err)
+	}
+}
+
 func TestReconfigureKeepsTheWindowUnlessItsSizeChanges(t *testing.T) {
 	b := mustNew(t, breaker.Config{FailureRate: 0.9, WindowCalls: 10, MinCalls: 4})
 	for range 3 {
@@ -420,6 +495,21 @@ func TestReconfigureKeepsTheWindowUnlessItsSizeChanges(t *testing.T) {
 	}
 	_ = b.Do(t.Context(), fail)
 	wantState(t, b, breaker.Closed) // one of one, of four wanted
+}
+
+func TestANewWindowBeginsEmpty(t *testing.T) {
+	b := mustNew(t, breaker.Config{})
+	for range 100 {
+		_ = b.Do(t.Context(), succeed)
+	}
+	if err := b.Reconfigure(breaker.Config{FailureRate: 1, WindowDuration: time.Minute, MinCalls: 4}); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		wantState(t, b, breaker.Closed)
+		_ = b.Do(t.Context(), fail)
+	}
+	wantState(t, b, breaker.Open) // all four of the window
 }
 
 func TestNestedCallsOfOneBreaker(t *testing.T) {

@@ -62,7 +62,7 @@ func (b *Breaker) admitLocked(ctx context.Context) (t token, admitted bool) {
 // succeed takes a success. While the breaker is closed and nothing bears on it, that is one addition to a stripe.
 func (b *Breaker) succeed(ctx context.Context, t token, elapsed time.Duration) {
 	w := word(b.word.Load())
-	if t.lease == nil && w&(stateMask|look|ringed) == 0 && uint64(w>>genShift) == t.gen &&
+	if w&(stateMask|look|ringed) == 0 && uint64(w>>genShift) == t.gen &&
 		(w&(timed|aged) == 0 || b.isPlain(t, elapsed)) {
 		b.stripe().success.Add(1)
 		return

@@ -221,11 +221,28 @@ func names(service, endpoint string) (string, string) {
 	}
 	if service == "" {
 		service = defaultName
-		if u, err := url.Parse(endpoint); err == nil && u.Hostname() != "" {
-			service = u.Hostname()
+		if host := hostOf(endpoint); host != "" {
+			service = host
 		}
 	}
 	return service, endpoint
+}
+
+// hostOf gives the host of a URL, or "". A gRPC target has it behind an empty one (dns:///payments.example:443), where
+// it is taken for one if it stands alone or has a port, for there may also be the path of a socket.
+func hostOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err == nil && u.Scheme != "" && u.Host == "" && strings.HasPrefix(u.Path, "/") {
+		first, rest, _ := strings.Cut(u.Path[1:], "/")
+		if rest != "" && !strings.Contains(first, ":") {
+			return ""
+		}
+		u, err = url.Parse("//" + first)
+	}
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // withoutSecrets takes query, fragment and user info out of a URL that is to be a name, for they may hold credentials

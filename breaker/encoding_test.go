@@ -2,6 +2,7 @@ package breaker_test
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -53,15 +54,17 @@ func TestConfigReadsMaps(t *testing.T) {
 
 func TestG18_BadSerializedConfigIsRefusedByName(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"recovery_timeout":30}`:       `recovery_timeout is 30: allowed is a duration with its unit`,
-		`{"recovery_timeout":"30"}`:     `recovery_timeout is "30": allowed is a duration`,
-		`{"failure_threshold":"5"}`:     `failure_threshold is "5": allowed is a whole number`,
-		`{"failure_threshold":5.5}`:     `failure_threshold is 5.5: allowed is a whole number`,
-		`{"failure_rate":null}`:         `failure_rate is null: allowed is a number`,
-		`{"service":7}`:                 `service is (withheld): allowed is a text`,
-		`{"failure_treshold":5}`:        `"failure_treshold" is (withheld): allowed is no such field`,
-		`[1]`:                           `must be an object`,
-		`{"jitter":` + longText() + `}`: `…: allowed is a number`,
+		`{"recovery_timeout":30}`:         `recovery_timeout is 30: allowed is a duration with its unit`,
+		`{"recovery_timeout":"30"}`:       `recovery_timeout is "30": allowed is a duration`,
+		`{"failure_threshold":"5"}`:       `failure_threshold is "5": allowed is a whole number`,
+		`{"failure_threshold":5.5}`:       `failure_threshold is 5.5: allowed is a whole number`,
+		`{"failure_rate":null}`:           `failure_rate is null: allowed is a number`,
+		`{"service":7}`:                   `service is (withheld): allowed is a text`,
+		`{"failure_treshold":5}`:          `"failure_treshold" is (withheld): allowed is no such field`,
+		`[1]`:                             `must be an object`,
+		`{"jitter":` + textOf(1000) + `}`: `…: allowed is a number`,
+		`{"jitter":` + textOf(64) + `}`:   textOf(64) + `: allowed is a number`,
+		`{"jitter":` + textOf(65) + `}`:   textOf(64)[:63] + `x…: allowed is a number`,
 	} {
 		c := breaker.Config{FailureThreshold: 9}
 		err := c.UnmarshalJSON([]byte(text))
@@ -78,4 +81,11 @@ func TestG18_BadSerializedConfigIsRefusedByName(t *testing.T) {
 	}
 }
 
-func longText() string { return `"` + strings.Repeat("x", 1000) + `"` }
+func TestAConfigWithANumberThatNoFileHoldsIsNotPrinted(t *testing.T) {
+	if text, err := json.Marshal(breaker.Config{Jitter: math.NaN()}); err == nil || !strings.Contains(err.Error(), "jitter") {
+		t.Errorf("got %s, %v", text, err)
+	}
+}
+
+// textOf gives a text that takes so many bytes, quotes included.
+func textOf(bytes int) string { return `"` + strings.Repeat("x", bytes-2) + `"` }

@@ -245,6 +245,42 @@ func TestG07_FewFailedCallsWait(t *testing.T) {
 	})
 }
 
+func TestG07_AFailedCallThatIsDroppedHandsOnWhatItStoodFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &failureRecorder{limit: 1, block: make(chan struct{})}
+		b := mustNew(t, breaker.Config{FailureThreshold: 1 << 60}, r)
+		for range 4 { // the first is on its way, and stuck; three are held back
+			_ = b.Do(t.Context(), fail)
+		}
+		time.Sleep(time.Minute)
+		_ = b.Do(t.Context(), fail) // stands for itself and for those three, and waits
+		for range 1024 {
+			b.ForceOpen("")
+			b.Reset()
+		}
+		close(r.block)
+		if _, failed := r.take(t, b); len(failed) != 1 || failed[0].HeldBack != 0 {
+			t.Errorf("told of %+v, want the first failed call alone", failed)
+		}
+		time.Sleep(time.Minute)
+		_ = b.Do(t.Context(), fail)
+		if _, failed := r.take(t, b); len(failed) != 1 || failed[0].HeldBack != 4 {
+			t.Errorf("told of %+v, want one failed call with four held back", failed)
+		}
+	})
+}
+
+func TestFailureListenersStandAmongOthers(t *testing.T) {
+	first, last := &failureRecorder{}, &failureRecorder{}
+	b := mustNew(t, breaker.Config{}, new(recorder), first, new(recorder), last)
+	_ = b.Do(t.Context(), fail)
+	for name, r := range map[string]*failureRecorder{"first": first, "last": last} {
+		if _, failed := r.take(t, b); len(failed) != 1 {
+			t.Errorf("the %s is told of %d calls, want 1", name, len(failed))
+		}
+	}
+}
+
 func TestFailureListenersComeAndGo(t *testing.T) {
 	first, second := &failureRecorder{limit: 1}, &failureRecorder{limit: 1}
 	g, err := breaker.NewGroup(breaker.Config{FailureThreshold: 1 << 60}, breaker.WithListeners(first))

@@ -21,7 +21,7 @@ func unlocked(t *testing.T, mu *sync.Mutex, f func()) {
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
-		t.Error("waits for the lock")
+		t.Fatal("waits for the lock")
 	}
 }
 

@@ -111,7 +111,7 @@ func (b *Breaker) judge(ctx context.Context, err error) Result {
 	r := Result{Err: err}
 	switch classify := b.rules.Load().Classify; {
 	case classify != nil:
-		r.Outcome = min(classify(err), Ignored+1)
+		r.Outcome = classify(err)
 	case err != nil:
 		r.Outcome = Failure
 	}

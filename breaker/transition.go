@@ -102,7 +102,6 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 	var retryAt time.Time
 	switch to {
 	case Open:
-		b.window.reset(b.plain())
 		o.openSince = now.mono
 		if b.override != ForcedOpen {
 			o.delay = c.delay(o.reopenings, rand.Float64(), by.asked)
@@ -200,7 +199,6 @@ func (b *Breaker) noticeOverride(at State, why Reason, now instant) {
 
 // shadowEnds puts the machine back to closed without a word.
 func (b *Breaker) shadowEnds(now instant) {
-	b.gen++
 	b.state, b.outage, b.consecutive = Closed, nil, 0
 	b.wakeAt(0, now.mono)
 }
