@@ -32,6 +32,7 @@ type config struct {
 	exponentialRecovery bool
 	withoutRuntime      bool
 	withoutGlobals      bool
+	fullURL             bool
 	logger              *slog.Logger // nil: slog.Default at the time of use
 	errs                []error
 }
@@ -167,6 +168,16 @@ func WithoutRuntimeMetrics() Option {
 func WithoutGlobals() Option {
 	return optionFunc(func(c config) config {
 		c.withoutGlobals = true
+		return c
+	})
+}
+
+// WithFullURL exports URLs in spans as they were recorded. Without it the exporters leave out user info, query and
+// fragment: of url.full and its like, and of the URLs in exception messages and status descriptions; url.query is empty.
+// They may hold secrets. For otelhttp's client spans the transport's option of the same name is wanted besides.
+func WithFullURL() Option {
+	return optionFunc(func(c config) config {
+		c.fullURL = true
 		return c
 	})
 }

@@ -99,7 +99,7 @@ func Start(ctx context.Context, opts ...Option) (*Pipeline, error) {
 		res := newResource(ctx, build, c.resource, p.errors)
 		if err := errors.Join(
 			p.startMetrics(ctx, res, plans[metrics], c),
-			p.startTraces(ctx, res, plans[traces]),
+			p.startTraces(ctx, res, plans[traces], c),
 			p.startLogs(ctx, res, plans[logs]),
 			p.instrument(),
 		); err != nil {

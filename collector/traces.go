@@ -13,13 +13,16 @@ import (
 
 // startTraces adds the tracer provider. Without an exporter it still samples, so that trace ids reach the callee
 // and the log.
-func (p *Pipeline) startTraces(ctx context.Context, res *resource.Resource, from plan) error {
+func (p *Pipeline) startTraces(ctx context.Context, res *resource.Resource, from plan, c config) error {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
 	limit := intVar("OTEL_BSP_MAX_QUEUE_SIZE", queueSize)
 	for _, name := range from.exporters {
 		exporter, err := newSpanExporter(ctx, name, from)
 		if err != nil {
 			return fmt.Errorf("collector: traces: %w", err)
+		}
+		if !c.fullURL {
+			exporter = spanRedactor{exporter}
 		}
 		o := p.newOutlet(traces, name, from, limit)
 		queue := sdktrace.NewBatchSpanProcessor(spanOutlet{exporter, o}, sdktrace.WithMaxQueueSize(limit))

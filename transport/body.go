@@ -17,8 +17,7 @@ type body struct {
 	res   http.Response  // the caller's
 	made  *http.Response // by the transport beneath
 	inner io.ReadCloser
-	call  *call
-	ended atomic.Bool // at its end, which is when the trailers are there
+	call  atomic.Pointer[call] // nil when it is settled
 }
 
 // writableBody is one that can be written to. WriterTo, on the other hand, is not passed on: its error does not tell
@@ -29,7 +28,8 @@ func (b writableBody) Write(p []byte) (int, error) { return b.inner.(io.Writer).
 
 // watch gives the response to hand to the caller, whose body settles the call.
 func watch(res *http.Response, c *call) *http.Response {
-	b := &body{res: *res, made: res, inner: res.Body, call: c}
+	b := &body{res: *res, made: res, inner: res.Body}
+	b.call.Store(c)
 	b.res.Body = b
 	if _, writable := res.Body.(io.Writer); writable {
 		b.res.Body = writableBody{b}
@@ -42,18 +42,32 @@ func (b *body) Read(p []byte) (int, error) {
 	switch err {
 	case nil:
 	case io.EOF:
-		if b.ended.CompareAndSwap(false, true) && b.res.Trailer == nil {
-			b.res.Trailer = b.made.Trailer // those that were not announced
+		if c := b.take(); c != nil {
+			if b.res.Trailer == nil {
+				b.res.Trailer = b.made.Trailer // those that were not announced
+			}
+			c.end(breaker.Result{Outcome: breaker.Success, Elapsed: c.elapsed})
 		}
-		b.call.end(breaker.Result{Outcome: breaker.Success, Elapsed: b.call.elapsed})
 	default:
-		b.call.breakOff(err)
+		if c := b.take(); c != nil {
+			c.breakOff(err)
+		}
 	}
 	return n, err
 }
 
 // Close settles first, for closing may take its time, and a Read that it ends must not count as broken off.
 func (b *body) Close() error {
-	b.call.end(b.call.unfinished())
+	if c := b.take(); c != nil {
+		c.end(c.unfinished())
+	}
 	return b.inner.Close()
+}
+
+// take gives the call to the first who asks, to settle it.
+func (b *body) take() *call {
+	if b.call.Load() == nil {
+		return nil
+	}
+	return b.call.Swap(nil)
 }

@@ -56,6 +56,45 @@ func TestG11_ABodyClosedEarlyIsASuccess(t *testing.T) {
 	})
 }
 
+// What is kept of a call is used again for a later one, which must not feel what is done to the body of the first.
+func TestG11_ABodyThatHasEndedMovesNoLaterCall(t *testing.T) {
+	guarded := mustNew(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == "/broken" {
+			return response(req, http.StatusOK, io.MultiReader(text("some"), brokenBy{io.ErrUnexpectedEOF})), nil
+		}
+		return response(req, http.StatusOK, text("some")), nil
+	}), transport.WithConfig(breaker.Config{FailureThreshold: 1_000}))
+	b := guarded.Breakers().Get("http://a.example")
+	get := func(path string) *http.Response {
+		t.Helper()
+		res, err := guarded.RoundTrip(request(t, http.MethodGet, "http://a.example"+path, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	var want counts
+	for range 100 {
+		for _, path := range []string{"/good", "/broken"} {
+			first := get(path)
+			_, _ = io.ReadAll(first.Body)
+			if path == "/good" {
+				want.success++
+			} else {
+				want.failure++
+			}
+			second := get("/broken")
+			_, _ = first.Body.Read(make([]byte, 1))
+			_ = first.Body.Close()
+			expect(t, b, path+" has ended again", want)
+			_, _ = io.ReadAll(second.Body)
+			_ = second.Body.Close()
+			want.failure++
+			expect(t, b, "the later call has ended after "+path, want)
+		}
+	}
+}
+
 func TestG11_ABodyThatNobodyWantsSettlesAsGarbage(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := w.start(t, stalling, transport.WithConfig(breaker.Config{FailureThreshold: 1, RecoveryTimeout: time.Nanosecond}))

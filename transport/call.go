@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 	"weak"
@@ -12,29 +13,36 @@ import (
 )
 
 // call is one whose headers were good and whose body has yet to end. The body holds it, and not the other way round,
-// so that it becomes garbage with the body.
+// so that it becomes garbage with the body. Whoever takes it from the body settles it, and nobody else has it then.
 type call struct {
 	transport *Transport
 	permit    breaker.Permit
 	by        caller
 	traced    context.Context
 	elapsed   time.Duration // to the headers
-	settled   atomic.Bool
+	probe     bool
+	settled   atomic.Bool // a probe, by its timer or otherwise
 }
+
+// calls are used again, for the sake of their finalizers, which take as long to set and to lift as all the rest. A body
+// that nobody reads or closes settles by it when it is garbage. What finalizers ask for holds: a call is in no cycle, and
+// what it keeps is small. That of a call which the pool has dropped finds nothing to settle.
+var calls = sync.Pool{New: func() any {
+	c := new(call)
+	runtime.SetFinalizer(c, (*call).forget)
+	return c
+}}
 
 // await takes over the permit until the body of res ends.
 func (t *Transport) await(permit *breaker.Permit, req *http.Request, res *http.Response, elapsed time.Duration) *call {
-	c := &call{
-		transport: t,
-		permit:    permit.Move(),
-		by:        callerOf(req),
-		traced:    traced(req.Context(), res),
-		elapsed:   elapsed,
-	}
-	// A body that nobody reads or closes settles when it is garbage. By a finalizer, for a cleanup would cost each call
-	// two more allocations. What finalizers ask for holds: a call is in no cycle, and what it keeps is small.
-	runtime.SetFinalizer(c, (*call).forget)
+	c := calls.Get().(*call)
+	c.transport = t
+	c.permit = permit.Move()
+	c.by = callerOf(req)
+	c.traced = traced(req.Context(), res)
+	c.elapsed = elapsed
 	if left, probe := c.permit.Lease(); probe {
+		c.probe = true
 		c.settleBefore(left)
 	}
 	return c
@@ -67,25 +75,28 @@ func (c *call) unfinished() breaker.Result {
 
 // breakOff ends a call whose body failed.
 func (c *call) breakOff(err error) {
-	if c.settled.Load() {
-		return
+	r := breaker.Result{Outcome: breaker.Failure, ErrorType: breaker.ErrorTypePanic, Elapsed: c.elapsed}
+	defer func() { c.end(r) }() // also where the user's classification panics
+	if !c.settled.Load() {
+		r = c.transport.failed(c.by, err, c.elapsed)
 	}
-	// For when the user's classification panics.
-	defer c.end(breaker.Result{Outcome: breaker.Failure, ErrorType: breaker.ErrorTypePanic, Elapsed: c.elapsed})
-	c.end(c.transport.failed(c.by, err, c.elapsed))
 }
 
-// end settles on behalf of whoever holds the body.
+// end settles on behalf of whoever held the body, and gives the call back.
 func (c *call) end(r breaker.Result) {
-	if c.settled.Load() {
+	c.settle(r)
+	if c.probe { // its timer may still have it
+		runtime.SetFinalizer(c, nil)
 		return
 	}
-	c.settle(r)
-	runtime.SetFinalizer(c, nil)
+	*c = call{}
+	calls.Put(c)
 }
 
 // settle reports the result, of which the permit takes the first.
 func (c *call) settle(r breaker.Result) {
 	c.permit.DoneWith(c.traced, r)
-	c.settled.Store(true)
+	if c.probe {
+		c.settled.Store(true)
+	}
 }

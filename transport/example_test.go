@@ -79,3 +79,30 @@ func ExampleWithKey() {
 	}
 	defer func() { _ = guarded.Close() }()
 }
+
+func ExampleWithFallback() {
+	// A proxy that answers for a server which it does not bother: with a 503 that says when to try again.
+	guarded, err := transport.New(otelhttp.NewTransport(http.DefaultTransport),
+		transport.WithFallback(transport.Unavailable))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = guarded.Close() }()
+	guarded.Breakers().Get("http://payments.example").ForceOpen("maintenance")
+
+	client := &http.Client{Transport: guarded}
+	res, err := client.Get("http://payments.example/v1/charges")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = res.Body.Close()
+	fmt.Println(res.Status)
+	fmt.Println("Circuit-Breaker:", res.Header.Get("Circuit-Breaker"))
+	fmt.Println("Retry-After:", res.Header.Get("Retry-After"))
+	// Output:
+	// 503 Service Unavailable
+	// Circuit-Breaker: open
+	// Retry-After: 1
+}

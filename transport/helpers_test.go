@@ -27,7 +27,12 @@ const (
 	bare  = "without otelhttp"
 	over  = "over otelhttp"
 	under = "under otelhttp"
+
+	overUntraced  = "over otelhttp, untraced"
+	underUntraced = "under otelhttp, untraced"
 )
+
+var orders = []string{bare, over, under, overUntraced, underUntraced}
 
 // telemetry collects all that leaves.
 type telemetry struct {
@@ -145,7 +150,10 @@ func stack(t testing.TB, order string, base http.RoundTripper, tel *telemetry, o
 	*transport.Transport, http.RoundTripper,
 ) {
 	t.Helper()
-	if order == over {
+	if strings.HasSuffix(order, "untraced") {
+		tel.tracers = trace.NewTracerProvider(trace.WithSampler(trace.NeverSample()))
+	}
+	if order == over || order == overUntraced {
 		base = instrument(base, tel)
 	}
 	guarded, err := transport.New(base, append(tel.options(), options...)...)
@@ -157,7 +165,7 @@ func stack(t testing.TB, order string, base http.RoundTripper, tel *telemetry, o
 			t.Error(err)
 		}
 	})
-	if order == under {
+	if order == under || order == underUntraced {
 		return guarded, instrument(guarded, tel)
 	}
 	return guarded, guarded
@@ -176,11 +184,11 @@ func (w way) String() string {
 	return "HTTP1 " + w.order
 }
 
-// eachWay runs a test over HTTP/1.1 and HTTP/2, both with TLS, and in every order.
+// eachWay runs a test over HTTP/1.1 and HTTP/2, both with TLS, and in every order, with tracing and without.
 func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()
 	for _, http2 := range []bool{false, true} {
-		for _, order := range []string{bare, over, under} {
+		for _, order := range orders {
 			w := way{order, http2}
 			t.Run(w.String(), func(t *testing.T) { test(t, w) })
 		}

@@ -82,11 +82,15 @@ func domain(name string) string {
 	return strings.ToLower(name)
 }
 
-// bracketed gives an IPv6 address as it stands in a URL.
+// bracketed gives an IPv6 address as it stands in a URL, and an IPv4 one that is written so as such, since that is where
+// net connects.
 func bracketed(name string) string {
 	ip, err := netip.ParseAddr(name)
 	if err != nil || !plain(ip.Zone()) {
 		return ""
+	}
+	if ip.Is4In6() && ip.Zone() == "" {
+		return ip.Unmap().String()
 	}
 	zone := ""
 	if ip.Zone() != "" {

@@ -29,7 +29,18 @@ func TestEndpointHasOneForm(t *testing.T) {
 		{"https", "Bücher.example", "https://xn--bcher-kva.example"},
 		{"https", "BÜCHER.example:443", "https://xn--bcher-kva.example"},
 		{"https", "xn--bcher-kva.example", "https://xn--bcher-kva.example"},
-		{"http", "\xff\xfe", "http://xn--zn7ca"}, // this is what net/http looks up
+		{"https", "XN--BCHER-KVA.example", "https://xn--bcher-kva.example"},
+		{"https", "bu\u0308cher.example", "https://xn--bcher-kva.example"}, // another way to write the letter
+		{"https", "bücher\u3002example", "https://xn--bcher-kva.example"},  // another full stop
+		{"https", "ｂücher.example", "https://xn--bcher-kva.example"},       // a wide letter
+		{"http", "１２７.0.0.1", "http://127.0.0.1"},
+		{"http", "[::ffff:127.0.0.1]:8080", "http://127.0.0.1:8080"}, // where net dials the one for the other
+		{"http", "[::FFFF:7f00:1]", "http://127.0.0.1"},
+		{"http", "[0:0:0:0:0:0:0:1]", "http://[::1]"},
+		{"http", "[fe80::1%eth0]", "http://[fe80::1%25eth0]"},
+		{"http", "[FE80:0::1%eth0]", "http://[fe80::1%25eth0]"},
+		{"http", "[fe80::1%ETH0]", "http://[fe80::1%25ETH0]"}, // another interface
+		{"http", "\xff\xfe", "http://xn--zn7ca"},              // this is what net/http looks up
 
 		// What is no host goes past the breakers.
 		{"http", "", ""},

@@ -27,6 +27,7 @@ type settings struct {
 	group    []breaker.GroupOption
 	key      func(*http.Request) string
 	classify func(*http.Response, error) breaker.Outcome
+	fallback Fallback
 	fullURL  bool
 
 	meters  metric.MeterProvider
@@ -110,6 +111,27 @@ func WithClassify(classify func(*http.Response, error) breaker.Outcome) Option {
 	})
 }
 
+// Fallback answers a blocked call in the server's place. It is called on the caller's goroutine, concurrently, with the
+// request and the breaker's reason; neither may be changed. Like an [http.RoundTripper] it returns either a response or
+// an error. The request's body is there unread, for one that sends it elsewhere; one that it leaves alone is closed for
+// it.
+type Fallback func(*http.Request, *breaker.OpenError) (*http.Response, error)
+
+// WithFallback has blocked calls answered by a function, such as [Unavailable], rather than by the error. The call is
+// counted as blocked all the same, and its span told so. An error of the fallback, or a panic, goes on to the caller;
+// where it returns neither response nor error, the rejection does.
+//
+// Default is the rejection: the caller then gets a [*breaker.OpenError].
+func WithFallback(fallback Fallback) Option {
+	return option(func(s *settings) error {
+		if fallback == nil {
+			return errors.New("transport: WithFallback is nil: allowed is a function")
+		}
+		s.fallback = fallback
+		return nil
+	})
+}
+
 // WithMaxEndpoints bounds the number of breakers, as [breaker.WithMaxEndpoints] does. Default
 // [breaker.DefaultMaxEndpoints]. Whoever raises it raises the OpenTelemetry SDK's limit of series an instrument too.
 func WithMaxEndpoints(n int) Option {
@@ -169,7 +191,7 @@ func WithLogs(options ...logs.Option) Option {
 }
 
 // WithFullURL leaves query and fragment on the client span's url.full, where otelhttp writes them. They may hold
-// secrets.
+// secrets. The exporters of package collector have an option of the same name.
 func WithFullURL() Option {
 	return option(func(s *settings) error {
 		s.fullURL = true

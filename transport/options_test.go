@@ -11,6 +11,16 @@ import (
 	"github.com/otelbreaker/otelbreaker/transport"
 )
 
+func TestG18_EveryBadOptionIsTold(t *testing.T) {
+	_, err := transport.New(nil, transport.WithKey(nil), transport.WithMaxEndpoints(-3),
+		transport.WithConfig(breaker.Config{FailureRate: -1, Endpoint: "x"}))
+	for _, name := range []string{"WithKey", "-3", "FailureRate", "Endpoint"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v does not say %s", err, name)
+		}
+	}
+}
+
 func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
 	for _, c := range []struct {
 		option transport.Option
@@ -19,6 +29,7 @@ func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
 		{nil, []string{"option 0", "nil"}},
 		{transport.WithKey(nil), []string{"WithKey", "nil"}},
 		{transport.WithClassify(nil), []string{"WithClassify", "nil"}},
+		{transport.WithFallback(nil), []string{"WithFallback", "nil"}},
 		{transport.WithMaxEndpoints(0), []string{"WithMaxEndpoints", "0", "1 or more"}},
 		{transport.WithListeners(nil), []string{"listener 0", "nil"}},
 		{transport.WithConfig(breaker.Config{Endpoint: "http://a.example"}), []string{"Endpoint", "empty"}},

@@ -2,7 +2,10 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -56,4 +59,38 @@ func redactURL(ctx context.Context, req *http.Request) {
 		}
 		return
 	}
+}
+
+// RedactError gives an error whose text has no user info, query or fragment of the URLs that http.Client, or url.Parse,
+// has put there. All else stays: errors.Is and errors.As find in it what they found in err. An error without such a URL,
+// and nil, comes back as it is. It may be called concurrently.
+func RedactError(err error) error {
+	failed, has := errors.AsType[*url.Error](err)
+	if !has {
+		return err
+	}
+	text := err.Error()
+	for ; has; failed, has = errors.AsType[*url.Error](failed.Err) {
+		bare := bareURL(failed.URL)
+		text = strings.ReplaceAll(text, strings.Trim(strconv.Quote(failed.URL), `"`), bare) // as it writes itself
+		text = strings.ReplaceAll(text, failed.URL, bare)
+	}
+	return redactedError{err, text}
+}
+
+type redactedError struct {
+	error
+	text string
+}
+
+func (e redactedError) Error() string { return e.text }
+func (e redactedError) Unwrap() error { return e.error }
+
+// bareURL gives scheme, host and path of a URL, and of what is none nothing, for it could be anything.
+func bareURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" {
+		return "(URL)"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }

@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
@@ -182,6 +185,34 @@ func TestG15_AKeyThatIsTheWholeURLHasNoSecretEither(t *testing.T) {
 	}
 }
 
+func TestG15_ErrorsCanBeRidOfTheURL(t *testing.T) {
+	guarded := blockedBy(t, func(*http.Request, *breaker.OpenError) (*http.Response, error) {
+		return nil, fmt.Errorf("the spare one: %w", &url.Error{Op: "Post", URL: "https://canary@b.example/?canary", Err: io.ErrUnexpectedEOF})
+	})
+	_, err := (&http.Client{Transport: guarded}).Get(`http://user:canary@a.example/a%2Fb?q="canary&canary#canary`)
+	if err == nil || strings.Count(err.Error(), "canary") < 4 {
+		t.Fatalf("error is %v", err)
+	}
+	err = transport.RedactError(fmt.Errorf("asking: %w", err))
+	const want = `asking: Get "http://a.example/a%2Fb": the spare one: Post "https://b.example/": unexpected EOF`
+	if err.Error() != want {
+		t.Errorf("error is %s, want %s", err, want)
+	}
+	var failed *url.Error
+	if !errors.Is(err, io.ErrUnexpectedEOF) || !errors.As(err, &failed) {
+		t.Errorf("%v has lost what it wraps", err)
+	}
+	_, err = url.Parse(strings.Replace("http://user:canary@a.example:80/?canary", "80", "port", 1))
+	if got := transport.RedactError(err).Error(); strings.Contains(got, "a.example:port/") || strings.Contains(got, "canary") {
+		t.Errorf("what is no URL: %s", got)
+	}
+	for _, err := range []error{nil, io.EOF} {
+		if got := transport.RedactError(err); got != err {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
 func TestTheFullURLStaysWhereWanted(t *testing.T) {
 	for _, order := range []string{over, under} {
 		tel := newTelemetry()
@@ -199,47 +230,81 @@ func TestTheFullURLStaysWhereWanted(t *testing.T) {
 	}
 }
 
+// Whoever lets strangers name the hosts: 200,000 of them, with every kind of answer.
 func TestG12_AFloodOfHostsStaysBounded(t *testing.T) {
-	const most = 8
-	tel := newTelemetry()
-	guarded, _ := stack(t, bare, roundTripper(func(req *http.Request) (*http.Response, error) {
-		if req.URL.Host == "down.example" {
-			return nil, errors.New("down")
-		}
-		return response(req, http.StatusOK, text("")), nil
-	}), tel, transport.WithMaxEndpoints(most), transport.WithConfig(tripsAtOnce))
-	call := func(url string) error {
-		res, err := guarded.RoundTrip(request(t, http.MethodGet, url, nil))
-		if err == nil {
-			_ = res.Body.Close()
-		}
-		return err
-	}
-	if err := call("http://down.example"); err == nil {
-		t.Fatal("no error")
-	}
-	var states int
-	for i := range 5_000 {
-		if err := call(fmt.Sprintf("http://h%d.example:%d", i, 1+i%65535)); err != nil {
-			t.Fatal(err)
-		}
-		if i%500 == 0 {
-			states = 0
-			for name := range tel.metrics(t) {
-				if strings.HasPrefix(name, "circuit_breaker.state ") {
-					states++
+	for _, c := range []struct {
+		name        string
+		hosts, most int
+		answer      func(i int) (status int, err error) // of the i-th host
+	}{
+		{"that answer", 5_000, breaker.DefaultMaxEndpoints, func(int) (int, error) { return http.StatusOK, nil }},
+		{"that are down", 20_000, breaker.DefaultMaxEndpoints, func(int) (int, error) { return 0, errors.New("no such host") }},
+		{"of all kinds", 200_000, 32, func(i int) (int, error) {
+			switch i % 4 {
+			case 0:
+				return http.StatusServiceUnavailable, nil
+			case 1:
+				return 0, errors.New("no such host")
+			}
+			return http.StatusOK, nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tel, at := newTelemetry(), 0
+			guarded, _ := stack(t, bare, roundTripper(func(req *http.Request) (*http.Response, error) {
+				if strings.HasPrefix(req.URL.Host, "down") {
+					return nil, errors.New("down")
+				}
+				status, err := c.answer(at)
+				if err != nil {
+					return nil, err
+				}
+				return response(req, status, text("")), nil
+			}), tel, transport.WithConfig(breaker.Config{RecoveryTimeout: time.Hour}), transport.WithMaxEndpoints(c.most))
+			req := request(t, http.MethodGet, "http://a.example", nil)
+			call := func(host string) error {
+				req.URL.Host = host
+				res, err := guarded.RoundTrip(req)
+				if err == nil {
+					_ = res.Body.Close()
+				}
+				return err
+			}
+			const down = 5
+			for i := range down * breaker.DefaultFailureThreshold {
+				if err := call(fmt.Sprintf("down%d.example", i%down)); err == nil {
+					t.Fatal("no error")
 				}
 			}
-			if n := len(breakersOf(guarded)); n > most+1 || states > most+1 {
-				t.Fatalf("after %d hosts there are %d breakers and %d series of one instrument", i+1, n, states)
+
+			var memory, series int // as they were after a twentieth of the flood
+			for at = range c.hosts {
+				_ = call(fmt.Sprintf("h%d.example:%d", at, 1+at%65535))
+				if at != c.hosts/20 && at != c.hosts-1 {
+					continue
+				}
+				if n := len(breakersOf(guarded)); n > c.most+1 {
+					t.Errorf("after %d hosts there are %d breakers", at+1, n)
+				}
+				points := len(tel.metrics(t))
+				if points == 0 || points > (c.most+1)*20 {
+					t.Errorf("after %d hosts there are %d series", at+1, points)
+				}
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				if series == 0 {
+					memory, series = int(m.HeapAlloc), points
+				} else if grown := int(m.HeapAlloc) - memory; grown > 4<<20 || points > 2*series {
+					t.Errorf("by the rest of the flood the heap has grown by %d bytes, the series from %d to %d", grown, series, points)
+				}
 			}
-		}
-	}
-	if states == 0 {
-		t.Error("no series at all")
-	}
-	if err := call("http://down.example"); !errors.Is(err, breaker.ErrOpen) {
-		t.Errorf("the flood washed away the breaker that was open: %v", err)
+			for i := range down {
+				if err := call(fmt.Sprintf("down%d.example", i)); !errors.Is(err, breaker.ErrOpen) {
+					t.Errorf("the flood washed away the breaker that was open: %v", err)
+				}
+			}
+		})
 	}
 }
 

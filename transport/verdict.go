@@ -16,8 +16,15 @@ import (
 
 // DefaultClassify is how calls are judged where [WithClassify] does not say otherwise: errors, 5xx and 429 are
 // failures, all else is a success. It is here for others to build on.
+//
+// A rejection by another breaker on the way is ignored, for nothing was sent to the server: its error, where that one is
+// in the same process, and the 503 that [Unavailable] has made in a proxy. Any server can mark its 503 so and go
+// unjudged, as it could by answering 200; a classification that does not trust it asks for the status itself.
 func DefaultClassify(res *http.Response, err error) breaker.Outcome {
-	if err != nil || res.StatusCode/100 == 5 || res.StatusCode == http.StatusTooManyRequests {
+	switch {
+	case err != nil && errors.Is(err, breaker.ErrOpen), err == nil && marked(res):
+		return breaker.Ignored
+	case err != nil, res.StatusCode/100 == 5, res.StatusCode == http.StatusTooManyRequests:
 		return breaker.Failure
 	}
 	return breaker.Success

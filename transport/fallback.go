@@ -1,0 +1,118 @@
+package transport
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+)
+
+// RejectionHeader marks a 503 that [Unavailable] has made, by the value open, so that nobody takes it for the server's own.
+const RejectionHeader = "Circuit-Breaker"
+
+const rejectionMark = "open"
+
+// Unavailable is a fallback for [WithFallback] that answers like a server that is not available, for those who proxy:
+// 503 without a body, not to be stored, with the header Circuit-Breaker: open and a Retry-After of the seconds until
+// a probe will be let through, rounded up, 1 at least.
+func Unavailable(req *http.Request, rejection *breaker.OpenError) (*http.Response, error) {
+	seconds := max(1, (rejection.RetryAfter()+time.Second-1)/time.Second)
+	return &http.Response{
+		Status:     "503 " + http.StatusText(http.StatusServiceUnavailable),
+		StatusCode: http.StatusServiceUnavailable,
+		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			RejectionHeader: {rejectionMark},
+			"Retry-After":   {strconv.FormatInt(int64(seconds), 10)},
+			"Cache-Control": {"no-store"},
+		},
+		Body:    http.NoBody,
+		Request: req,
+	}, nil
+}
+
+// marked tells whether a response is one of a breaker on the way rather than of a server.
+func marked(res *http.Response) bool {
+	return res.StatusCode == http.StatusServiceUnavailable && res.Header.Get(RejectionHeader) == rejectionMark
+}
+
+// reject answers a blocked call, by the fallback if there is one.
+func (t *Transport) reject(req *http.Request, err error) (*http.Response, error) {
+	rejection, is := err.(*breaker.OpenError) //nolint:errorlint // as the group gives it, wrapped in nothing
+	if t.fallback == nil || !is {
+		if req.Body != nil {
+			_ = req.Body.Close() // the error to tell of is the rejection
+		}
+		return nil, err
+	}
+	return fallBack(t.fallback, req, rejection)
+}
+
+// fallBack lends the request to the fallback and sees to it that a whole answer comes of it.
+func fallBack(fallback Fallback, req *http.Request, rejection *breaker.OpenError) (*http.Response, error) {
+	lent, answered := req, false
+	if req.Body != nil {
+		body := &lentBody{inner: req.Body}
+		lent = req.WithContext(req.Context()) // a copy
+		lent.Body = body
+		defer func() { body.takeBack(answered) }()
+	}
+	res, err := fallback(lent, rejection)
+	switch {
+	case err != nil:
+		if res != nil && res.Body != nil {
+			_ = res.Body.Close()
+		}
+		return nil, err
+	case res == nil:
+		return nil, fmt.Errorf("transport: the fallback returned neither a response nor an error: %w", rejection)
+	}
+	answered = true
+	if res.Body == nil || res.Header == nil || res.Request == nil {
+		whole := *res // which may be one that the user gives to all
+		if whole.Body == nil {
+			whole.Body = http.NoBody
+		}
+		if whole.Header == nil {
+			whole.Header = http.Header{}
+		}
+		if whole.Request == nil {
+			whole.Request = req
+		}
+		res = &whole
+	}
+	return res, nil
+}
+
+// lentBody is a request's body in the hands of a fallback, which may leave it alone or send it elsewhere. Whatever it
+// does, the body is closed once.
+type lentBody struct {
+	inner   io.ReadCloser
+	reading atomic.Bool // begun, and not at its end
+	closing sync.Once
+	failed  error // of closing
+}
+
+func (b *lentBody) Read(p []byte) (int, error) {
+	n, err := b.inner.Read(p)
+	b.reading.Store(err == nil)
+	return n, err
+}
+
+func (b *lentBody) Close() error {
+	b.closing.Do(func() { b.failed = b.inner.Close() })
+	return b.failed
+}
+
+// takeBack closes what the fallback leaves open. After an answer a body that it has begun to read is left to whoever
+// reads it: a transport may go on sending when the headers are in already.
+func (b *lentBody) takeBack(answered bool) {
+	if !answered || !b.reading.Load() {
+		_ = b.Close()
+	}
+}
