@@ -50,6 +50,12 @@ check: format vet tidy lint ## Check all modules without running a test
 e2e: $(BIN)/otelcol $(BIN)/prometheus $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector and Prometheus
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
 
+.PHONY: otelcol
+otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/
+
+.PHONY: prometheus
+prometheus: $(BIN)/prometheus ## Build Prometheus and promtool, into .bin/
+
 .PHONY: bench
 bench: $(BIN)/benchstat ## Measure beside other breakers (minutes) and compare with the baseline in the tree
 	benchmarks/run $(BIN)/bench.txt
@@ -114,7 +120,7 @@ $(BIN)/%: tools/%/go.mod tools/%/go.sum
 
 # With promtool. Without the tags it brings in the SDK of every cloud that it can find its targets in.
 $(BIN)/prometheus: tools/prometheus/go.mod tools/prometheus/go.sum
-	@echo "building Prometheus (once; minutes where Go's caches are empty)"
+	@echo "building Prometheus (once; minutes and 3 GB of memory where Go's caches are empty)"
 	@go build -C tools/prometheus -tags remove_all_sd,netgo -o $(BIN)/ tool
 	@touch $@
 

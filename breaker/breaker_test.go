@@ -90,7 +90,7 @@ func TestRejectionSaysWhoWhyAndWhen(t *testing.T) {
 		if !errors.Is(err, breaker.ErrOpen) || !errors.As(err, &e) {
 			t.Fatalf("rejected with %v", err)
 		}
-		if want := "circuit breaker is open: payments (https://pay.example) is open, retry after 45s"; err.Error() != want {
+		if want := "circuit breaker is open: payments (https://pay.example), retry after 45s"; err.Error() != want {
 			t.Errorf("text is %q, want %q", err, want)
 		}
 		if e.RetryAfter() != 45*time.Second || e.State != breaker.Open || e.OutageID != b.Snapshot().OutageID ||
@@ -271,7 +271,7 @@ func TestForceOpenAndReset(t *testing.T) {
 		if err := b.Do(t.Context(), succeed); !errors.As(err, &e) || e.Reason.Note != "maintenance" || e.RetryAfter() != 0 {
 			t.Errorf("forced open, a call gets %+v", e)
 		}
-		if want := "circuit breaker is open: default (default) is open"; e.Error() != want {
+		if want := "circuit breaker is open: default (default) was forced open"; e.Error() != want {
 			t.Errorf("text is %q, want %q", e, want)
 		}
 		b.ForceOpen("still")

@@ -32,7 +32,13 @@ type OpenError struct {
 
 // Error names the breaker and when to try again.
 func (e *OpenError) Error() string {
-	text := fmt.Sprintf("%v: %s (%s) is %v", ErrOpen, e.Service, e.Endpoint, e.State)
+	text := fmt.Sprintf("%v: %s (%s)", ErrOpen, e.Service, e.Endpoint)
+	switch {
+	case e.State == HalfOpen:
+		text += " is half-open, and all its probes are in flight"
+	case e.Reason.Rule == RuleForced:
+		text += " was forced open"
+	}
 	if after := e.RetryAfter(); after > 0 {
 		text += fmt.Sprintf(", retry after %v", after.Round(time.Millisecond))
 	}
