@@ -1,8 +1,8 @@
 package grpcbreaker
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
