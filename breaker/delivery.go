@@ -24,9 +24,11 @@ func newSubscription(l Listener) *subscription {
 	s.onCall, _ = l.(CallListener)
 	s.onFailure, _ = l.(FailureListener)
 	if s.onFailure != nil {
-		if most := s.onFailure.FailuresPerMinute(); most > 0 {
-			s.everyFailure = int64(uint64(time.Minute) / uint64(most))
-		}
+		s.guard(func() {
+			if most := s.onFailure.FailuresPerMinute(); most > 0 {
+				s.everyFailure = int64(uint64(time.Minute) / uint64(most))
+			}
+		})
 	}
 	return s
 }

@@ -77,7 +77,7 @@ func (b *Breaker) tellFailure(ctx context.Context, errorType string, now instant
 		c := b.rules.Load()
 		f := &FailedCall{Service: c.Service, Endpoint: c.Endpoint, State: b.publicState(), At: now.wall,
 			ErrorType: errorType, HeldBack: t.heldBack, Context: context.WithoutCancel(ctx)}
-		if b.outage != nil {
+		if b.outage != nil && b.override != Disabled {
 			f.OutageID = b.outage.id
 		}
 		t.heldBack = 0

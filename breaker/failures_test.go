@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -399,3 +400,38 @@ type forgetful uint
 func (l forgetful) FailuresPerMinute() uint    { return uint(l) }
 func (forgetful) OnFailure(breaker.FailedCall) {}
 func (forgetful) OnTransition(breaker.Event)   {}
+
+func TestAFailedCallOfADisabledBreakerIsInNoOutage(t *testing.T) {
+	r := &failureRecorder{}
+	b := mustNew(t, breaker.Config{FailureThreshold: 1}, r)
+	b.Disable("trial")
+	for range 2 { // the second while it would have been open
+		_ = b.Do(t.Context(), fail)
+	}
+	_, failed := r.take(t, b)
+	for i, f := range failed {
+		if f.State != breaker.Closed || f.OutageID != "" {
+			t.Errorf("call %d failed %v, in outage %q", i+1, f.State, f.OutageID)
+		}
+	}
+	if len(failed) != 2 {
+		t.Errorf("%d failed calls were told, want 2", len(failed))
+	}
+}
+
+// panickyListener does not even say how much it wants to know.
+type panickyListener struct{ failureRecorder }
+
+func (*panickyListener) FailuresPerMinute() uint { panic("no limit") }
+
+func TestG07_AListenerThatPanicsWhenAskedForItsLimitHarmsNobody(t *testing.T) {
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // where the breaker complains of the panic
+	defer slog.SetDefault(before)
+	r := &panickyListener{}
+	b := mustNew(t, breaker.Config{FailureThreshold: 1}, r)
+	_ = b.Do(t.Context(), fail)
+	if lines, _ := r.take(t, b); !slices.Contains(lines, "closed>open") {
+		t.Errorf("told %q, want the opening", lines)
+	}
+}

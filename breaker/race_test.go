@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // What only a race brings about, brought about by hand.
@@ -100,5 +101,29 @@ func TestACallToABreakerThatIsBeingDroppedGoesToTheNext(t *testing.T) {
 	p.Done(context.Background(), Success)
 	if got := g.member("a").pins.Load(); got != 0 {
 		t.Errorf("%d calls keep the breaker in its place, want none", got)
+	}
+}
+
+func TestTheNewestFailureIsToldInWhicheverOrderTheyCome(t *testing.T) {
+	b, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.failedAt(instant{mono: 2e9})
+	b.failedAt(instant{mono: 1e9})
+	if b.lastFailure.mono != 2e9 {
+		t.Errorf("the newest failure was at %d", b.lastFailure.mono)
+	}
+}
+
+func TestG06_ATimeThatWasToldStaysWhateverTheWallClockDoes(t *testing.T) {
+	m := moment{mono: 1e9}
+	wall := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	told := m.tell(instant{wall: wall, mono: 3e9})
+	if !told.Equal(wall.Add(-2 * time.Second)) {
+		t.Errorf("two seconds before %v is told as %v", wall, told)
+	}
+	if again := m.tell(instant{wall: wall.Add(time.Hour), mono: 4e9}); !again.Equal(told) {
+		t.Errorf("with the wall clock set, %v became %v", told, again)
 	}
 }

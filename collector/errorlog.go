@@ -88,9 +88,24 @@ func (l *errorLog) wake() {
 		l.mu.Lock()
 		l.next = time.Now().Add(errorLogInterval)
 		l.mu.Unlock()
-		l.due.Store(false) // before the look at what there is: what comes later has its own line
 		l.flush()
+		l.due.Store(false)
+		if l.waiting() { // what has come since the look at what there was
+			l.wake()
+		}
 	})
+}
+
+// waiting tells that there is something to write.
+func (l *errorLog) waiting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.lost {
+		if l.lost[i].Load() > 0 {
+			return true
+		}
+	}
+	return l.held > 0
 }
 
 // flush writes a line of what has come since the last, after one that is being written.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,6 +140,31 @@ func TestG14_ALoggerThatHangsHoldsNobodyUp(t *testing.T) {
 			t.Errorf("took %v", d)
 		}
 		close(w.release)
+	})
+}
+
+// However long the logger hangs, one goroutine waits for it, and what came meanwhile is told by the next line.
+func TestOneLineAtATimeIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := stuckWriter{make(chan struct{})}
+		l := &errorLog{logger: slog.New(slog.NewTextHandler(w, nil))}
+		l.Handle(errors.New("an error"))
+		synctest.Wait()
+		goroutines := runtime.NumGoroutine()
+		for range 20 {
+			time.Sleep(errorLogInterval)
+			l.Handle(errors.New("another"))
+			synctest.Wait()
+		}
+		if n := runtime.NumGoroutine(); n > goroutines {
+			t.Errorf("%d goroutines, %d with the first line", n, goroutines)
+		}
+		close(w.release)
+		time.Sleep(errorLogInterval)
+		synctest.Wait()
+		if l.waiting() {
+			t.Error("what came while the logger hung is still to be told")
+		}
 	})
 }
 

@@ -57,7 +57,7 @@ func (s signal) plan(c config) (plan, error) {
 	timeout, _ := s.otlp("TIMEOUT")
 	p.client = &http.Client{
 		Timeout: time.Duration(intVar(timeout, otlpTimeout)) * time.Millisecond,
-		Transport: retrying{&http.Transport{
+		Transport: &retrying{Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:   true,
 			IdleConnTimeout:     90 * time.Second,
@@ -139,13 +139,20 @@ func (s signal) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// retrying has the exporters try again when no connection came about, as those by gRPC do: they do so where the error says
-// that it is temporary, which that of a refused connection does not.
-type retrying struct{ *http.Transport }
+// retrying has the exporters try again when no connection came about, as those by gRPC do: they do so where the error
+// says that it is temporary, which that of a refused connection does not. They say nothing until they give up, so each
+// of these is told at once.
+type retrying struct {
+	*http.Transport
+	log *errorLog // nil: not yet set
+}
 
-func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := r.Transport.RoundTrip(req)
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "proxyconnect") {
+		if r.log != nil {
+			r.log.add(err)
+		}
 		return res, temporary{err}
 	}
 	return res, err

@@ -212,13 +212,32 @@ func (p *Pipeline) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(p.ended)
-	defer p.errors.flush()
+	defer p.tellLast(ctx)
 
 	deadline, _ := ctx.Deadline()
 	exporting, endExporting := context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, maxMargin)))
 	defer endExporting()
 	context.AfterFunc(exporting, func() { p.abort(context.Cause(exporting)) })
 	return p.each(ctx, func(ctx context.Context, s stage) error { return s.provider.Shutdown(ctx) }, func() {})
+}
+
+// tellLast writes what is left to tell, and waits for the program's logger no longer than until the deadline, or a
+// moment past it where the exports have used that up.
+func (p *Pipeline) tellLast(ctx context.Context) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		p.errors.flush()
+	}()
+	select {
+	case <-written:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-written:
+	case <-time.After(maxMargin):
+	}
 }
 
 // each runs op on every stage at once and waits for all until ctx is done. It calls done when the last has ended.

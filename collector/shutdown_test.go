@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -41,6 +42,24 @@ func TestG14_ShutdownWithoutDeadline(t *testing.T) {
 		err := p.Shutdown(context.Background())
 		if d := time.Since(begin); d != 5*time.Second || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("after %v: %v", d, err)
+		}
+	})
+}
+
+func TestG14_ShutdownWaitsForNoLogger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newStuckPipeline()
+		close(s.release)
+		w := stuckWriter{make(chan struct{})}
+		defer close(w.release)
+		p.errors = &errorLog{logger: slog.New(slog.NewTextHandler(w, nil)), next: time.Now().Add(time.Hour)}
+		p.errors.Handle(errors.New("an error"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		_ = p.Shutdown(ctx)
+		if d := time.Since(begin); d > time.Second+maxMargin {
+			t.Errorf("took %v", d)
 		}
 	})
 }

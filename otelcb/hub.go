@@ -58,7 +58,7 @@ func register(src Source, c config) (*Registration, error) {
 	}
 	hubs.Lock()
 	defer hubs.Unlock()
-	h, err := hubOf(c.meters)
+	h, err := hubOf(c)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,8 @@ func (h *hub) remove(r *Registration) (last bool) {
 }
 
 // hubOf gives the provider's hub. The caller holds the lock of hubs.
-func hubOf(p metric.MeterProvider) (*hub, error) {
+func hubOf(c config) (*hub, error) {
+	p := c.meters
 	meter := meterOf(p)
 	for _, h := range hubs.all {
 		// The global provider is one value before an SDK is installed and another one after, but then both give the
@@ -119,7 +120,7 @@ func hubOf(p metric.MeterProvider) (*hub, error) {
 		provider: p,
 		members:  map[*breaker.Breaker]*member{}, series: map[name]*series{}, readers: map[uintptr]*reader{},
 	}
-	h.limit.set(limitOf(p))
+	h.limit.provider, h.limit.global = p, c.global
 	h.observed.Store(&[]*Registration{})
 	var err error
 	if h.instruments, err = newInstruments(meter); err != nil {

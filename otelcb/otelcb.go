@@ -48,6 +48,7 @@ func (o option) apply(c config) config { return o(c) }
 
 type config struct {
 	meters  metric.MeterProvider
+	global  bool // meters is the global provider
 	tracers trace.TracerProvider
 	limit   *int // nil: not given
 }
@@ -108,7 +109,7 @@ func Observe(src Source, opts ...Option) (*Registration, error) {
 		return nil, fmt.Errorf("otelcb: WithCardinalityLimit is %d: allowed is 0, for none, or more", *c.limit)
 	}
 	if c.meters == nil {
-		c.meters = otel.GetMeterProvider()
+		c.meters, c.global = otel.GetMeterProvider(), true
 	}
 	if c.tracers == nil {
 		c.tracers = otel.GetTracerProvider()

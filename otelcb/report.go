@@ -34,10 +34,12 @@ func (t *trouble) report(err error) {
 
 // limit is an SDK's limit of attribute sets.
 type limit struct {
-	mu    sync.Mutex
-	most  int // 0: none
-	told  map[string]bool
-	names map[name]bool // that have a recovery, until it is told that there are too many
+	mu       sync.Mutex
+	provider metric.MeterProvider
+	global   bool // the provider is the global one
+	given    *int // by an option; 0: none
+	told     map[string]bool
+	names    map[name]bool // that have a recovery, until it is told that there are too many
 }
 
 func limitOf(p metric.MeterProvider) int {
@@ -47,10 +49,22 @@ func limitOf(p metric.MeterProvider) int {
 	return defaultCardinalityLimit
 }
 
+// most is the limit now, 0 for none. That of the global provider is asked each time, for an SDK may be set late.
+func (l *limit) most() int {
+	switch {
+	case l.given != nil:
+		return *l.given
+	case l.global:
+		return limitOf(otel.GetMeterProvider())
+	default:
+		return limitOf(l.provider)
+	}
+}
+
 func (l *limit) set(most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.most = most
+	l.given = &most
 }
 
 // passed reports, once, that an instrument has so many series that the SDK may not keep them apart. Its last one it
@@ -62,7 +76,8 @@ func (l *limit) passed(instrument string, series int) {
 }
 
 func (l *limit) passedLocked(instrument string, series int) {
-	if l.most == 0 || series < l.most || l.told[instrument] {
+	most := l.most()
+	if most == 0 || series < most || l.told[instrument] {
 		return
 	}
 	if l.told == nil {
@@ -71,7 +86,7 @@ func (l *limit) passedLocked(instrument string, series int) {
 	l.told[instrument] = true
 	report("otelcb: %s has %d series, and an SDK with a cardinality limit of %d adds up what is beyond it in one marked "+
 		"otel.metric.overflow: raise that limit (where it is raised already, say so by otelcb.WithCardinalityLimit), or "+
-		"have fewer endpoints", instrument, series, l.most)
+		"have fewer endpoints", instrument, series, most)
 }
 
 // recovered counts a name that the recovery histogram has, for an SDK keeps that for good.
@@ -79,7 +94,7 @@ func (l *limit) recovered(n name) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	const instrument = "circuit_breaker.recovery.duration"
-	if l.most == 0 || l.told[instrument] {
+	if l.told[instrument] || l.most() == 0 {
 		return
 	}
 	if l.names == nil {
