@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -218,4 +220,38 @@ func TestG09_ARequestThatCannotBeSentIsIgnored(t *testing.T) {
 		t.Errorf("the server got %d requests", n)
 	}
 	expect(t, r.breaker(), "malformed", counts{ignored: uint64(len(malformed))})
+}
+
+// Over HTTP/2 net/http refuses further requests, and a proxy may have limited the body that it passes on.
+func TestG09_WhatTheCallersRequestIsRefusedForIsIgnored(t *testing.T) {
+	r := way{order: over, http2: true}.start(t, func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}, transport.WithConfig(tripsAtOnce))
+	for name, spoil := range map[string]func(*http.Request){
+		"upgrade": func(r *http.Request) {
+			r.Header.Set("Connection", "Upgrade")
+			r.Header.Set("Upgrade", "foo")
+		},
+		"length": func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("longer")), 3
+		},
+		"limit": func(r *http.Request) {
+			r.Body = http.MaxBytesReader(httptest.NewRecorder(), io.NopCloser(strings.NewReader("longer")), 3)
+			r.ContentLength = -1
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := r.breaker().Snapshot()
+			req := request(t, http.MethodPost, r.server.URL, nil)
+			spoil(req)
+			res, err := r.guarded.RoundTrip(req)
+			if err == nil {
+				_ = res.Body.Close()
+				t.Fatal("it was answered")
+			}
+			if s := r.breaker().Snapshot(); s.Ignored != before.Ignored+1 || s.Failure != 0 {
+				t.Errorf("%v: ignored %d, failed %d", err, s.Ignored-before.Ignored, s.Failure)
+			}
+		})
+	}
 }

@@ -21,7 +21,7 @@ const rejectionMark = "open"
 // 503 without a body, not to be stored, with the header Circuit-Breaker: open and a Retry-After of the seconds until
 // a probe will be let through, rounded up, 1 at least.
 func Unavailable(req *http.Request, rejection *breaker.OpenError) (*http.Response, error) {
-	seconds := max(1, (rejection.RetryAfter()+time.Second-1)/time.Second)
+	seconds := max(0, rejection.RetryAfter()-1)/time.Second + 1 // rounded up, without overflowing
 	return &http.Response{
 		Status:     "503 " + http.StatusText(http.StatusServiceUnavailable),
 		StatusCode: http.StatusServiceUnavailable,

@@ -53,16 +53,17 @@ func newSettings(options []Option) (*settings, error) {
 	return s, errors.Join(errs...)
 }
 
-// classifyErrorsBy is the default classification with the configuration's for errors, if there is one.
+// classifyErrorsBy is the default classification with the configuration's for errors, if there is one. Another breaker's
+// rejection is ignored either way.
 func classifyErrorsBy(classify func(error) breaker.Outcome) func(*http.Response, error) breaker.Outcome {
 	if classify == nil {
 		return DefaultClassify
 	}
 	return func(res *http.Response, err error) breaker.Outcome {
-		if err != nil {
+		if err != nil && !errors.Is(err, breaker.ErrOpen) {
 			return classify(err)
 		}
-		return DefaultClassify(res, nil)
+		return DefaultClassify(res, err)
 	}
 }
 

@@ -88,7 +88,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if err != nil {
 		result := t.failed(callerOf(req), err, elapsed)
-		if result.Outcome == breaker.Failure && !sendable(req) {
+		if result.Outcome == breaker.Failure && !sendable(req, err) {
 			result.Outcome = breaker.Ignored
 		}
 		permit.DoneWith(ctx, result)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -99,8 +100,15 @@ func (c caller) ended() bool {
 }
 
 // sendable tells whether a request is formed so that it can be sent. It is asked only when it was not, and checks what
-// net/http does: users' input may end up in a header, and must not open the breaker of a server that never saw it.
-func sendable(req *http.Request) bool {
+// net/http does: users' input may end up in a header, and must not open the breaker of a server that never saw it. What
+// the client of HTTP/2 refuses it tells by its text alone.
+func sendable(req *http.Request, err error) bool {
+	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong { // the body's own limit
+		return false
+	}
+	if text := err.Error(); strings.HasPrefix(text, "http2: invalid ") || strings.HasPrefix(text, "http2: request ") {
+		return false
+	}
 	if req.Header == nil || req.Method != "" && !httpguts.ValidHeaderFieldName(req.Method) { // both are tokens
 		return false
 	}
