@@ -76,7 +76,7 @@ schedules: ## Drive the breaker and its reference model through a million random
 	OTELBREAKER_SCHEDULES=1000000 OTELBREAKER_SEED=random go test -count=1 -timeout 60m -run TestG02_SchedulesMatchTheModel -v ./breaker
 
 .PHONY: mutate
-mutate: $(BIN)/gremlins ## Mutate breaker/, see what its tests let live (20 minutes), and renew the table of docs/quality.md
+mutate: $(BIN)/gremlins ## Mutate breaker/, see what its tests let live (half an hour), and renew the table of docs/quality.md
 	tools/gremlins/run breaker docs/quality.md
 
 .PHONY: format

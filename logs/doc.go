@@ -81,7 +81,8 @@
 //
 // # Limits
 //
-// A breaker that flaps must not fill the log. Of each breaker, by its names, [DefaultLimit] records of transitions are
+// A breaker that flaps must not fill the log. Of each breaker (those of one name count as one, and of their records held
+// back the newest is kept), [DefaultLimit] records of transitions are
 // written at once, and as many a minute in the long run: no outage comes near that, however often it reopens, short of
 // five times a second. [WithLimit] sets another limit, or none.
 //
