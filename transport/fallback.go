@@ -55,12 +55,13 @@ func (t *Transport) reject(req *http.Request, err error) (*http.Response, error)
 
 // fallBack lends the request to the fallback and sees to it that a whole answer comes of it.
 func fallBack(fallback Fallback, req *http.Request, rejection *breaker.OpenError) (*http.Response, error) {
-	lent, answered := req, false
+	lent := req
+	var body *lentBody
 	if req.Body != nil {
-		body := &lentBody{inner: req.Body}
+		body = &lentBody{inner: req.Body}
 		lent = req.WithContext(req.Context()) // a copy
 		lent.Body = body
-		defer func() { body.takeBack(answered) }()
+		defer func() { body.takeBack() }()
 	}
 	res, err := fallback(lent, rejection)
 	switch {
@@ -72,7 +73,9 @@ func fallBack(fallback Fallback, req *http.Request, rejection *breaker.OpenError
 	case res == nil:
 		return nil, fmt.Errorf("transport: the fallback returned neither a response nor an error: %w", rejection)
 	}
-	answered = true
+	if body != nil {
+		res = body.leaveTo(res)
+	}
 	if res.Body == nil || res.Header == nil || res.Request == nil {
 		whole := *res // which may be one that the user gives to all
 		if whole.Body == nil {
@@ -94,6 +97,7 @@ func fallBack(fallback Fallback, req *http.Request, rejection *breaker.OpenError
 type lentBody struct {
 	inner   io.ReadCloser
 	reading atomic.Bool // begun, and not at its end
+	left    bool        // to whoever closes the answer
 	closing sync.Once
 	failed  error // of closing
 }
@@ -109,10 +113,35 @@ func (b *lentBody) Close() error {
 	return b.failed
 }
 
-// takeBack closes what the fallback leaves open. After an answer a body that it has begun to read is left to whoever
-// reads it: a transport may go on sending when the headers are in already.
-func (b *lentBody) takeBack(answered bool) {
-	if !answered || !b.reading.Load() {
+// leaveTo leaves the body to the answer: a server that it was sent to may answer before it has read any of it, and it
+// is closed with the answer's own. An answer without one, or that is the beginning of another protocol, leaves it to
+// whoever has begun to read it.
+func (b *lentBody) leaveTo(res *http.Response) *http.Response {
+	_, writable := res.Body.(io.Writer)
+	if res.Body == nil || res.Body == http.NoBody || writable {
+		b.left = b.reading.Load()
+		return res
+	}
+	b.left = true
+	with := *res // which may be one that the user gives to all
+	with.Body = answerBody{res.Body, b}
+	return &with
+}
+
+// takeBack closes what the fallback leaves open.
+func (b *lentBody) takeBack() {
+	if !b.left {
 		_ = b.Close()
 	}
+}
+
+// answerBody is an answer's body that ends with the request's.
+type answerBody struct {
+	io.ReadCloser
+	lent *lentBody
+}
+
+func (b answerBody) Close() error {
+	defer func() { _ = b.lent.Close() }()
+	return b.ReadCloser.Close()
 }

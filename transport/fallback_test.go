@@ -45,10 +45,11 @@ func TestG10_AFallbackAnswersWhatIsBlocked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = res.Body.Close() }()
 		if got, want := drain(t, res), "from the cache: "+r.server.URL+"/a"; got != want || res.Header.Get("X-Cached") != "1" {
 			t.Errorf("answer is %q with %v, want %q", got, res.Header, want)
 		}
+		_ = res.Body.Close()
+		_ = res.Body.Close() // as some do
 		if reads, closes := body.reads.Load(), body.closes.Load(); reads != 0 || closes != 1 {
 			t.Errorf("body: %d reads, %d closes; want 0 and 1", reads, closes)
 		}
@@ -337,5 +338,44 @@ func TestARejectionBeneathIsNoFailureAbove(t *testing.T) {
 		}
 		expect(t, inner.Breakers().Get("http://a.example"), "beneath", counts{failure: 1, blocked: 9})
 		expect(t, outer.Breakers().Get("http://a.example"), "above", counts{failure: 1, ignored: 9})
+	}
+}
+
+// A spare server may answer before it reads any of the request.
+func TestG10_AFallbackMaySendTheBodyWhileItIsAnswered(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		spare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			c := http.NewResponseController(w)
+			_ = c.EnableFullDuplex()
+			w.WriteHeader(http.StatusOK)
+			_ = c.Flush()
+			_, _ = io.Copy(w, req.Body)
+		}))
+		spare.EnableHTTP2 = http2
+		spare.StartTLS()
+		defer spare.Close()
+		guarded := blockedBy(t, func(req *http.Request, _ *breaker.OpenError) (*http.Response, error) {
+			elsewhere := req.Clone(req.Context())
+			elsewhere.URL, _ = url.Parse(spare.URL)
+			elsewhere.Host = ""
+			return spare.Client().Transport.RoundTrip(elsewhere)
+		})
+		reader, writer := io.Pipe()
+		body := &noted{Reader: reader}
+		res, err := guarded.RoundTrip(request(t, http.MethodPost, "http://a.example", body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(writer, "payload"); err != nil {
+			t.Errorf("HTTP/2 %v: the body was closed under it: %v", http2, err)
+		}
+		_ = writer.Close()
+		if got := drain(t, res); got != "payload" {
+			t.Errorf("HTTP/2 %v: the spare server got %q", http2, got)
+		}
+		_ = res.Body.Close()
+		if n := body.closes.Load(); n != 1 {
+			t.Errorf("HTTP/2 %v: the body was closed %d times", http2, n)
+		}
 	}
 }
