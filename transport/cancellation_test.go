@@ -1,12 +1,16 @@
 package transport_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -254,4 +258,37 @@ func TestG09_WhatTheCallersRequestIsRefusedForIsIgnored(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A stranger's upload that fails of itself says nothing of the server that it is passed on to.
+func TestG09_ABodyThatFailsOfItselfIsIgnored(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := w.start(t, func(_ http.ResponseWriter, req *http.Request) {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}, transport.WithConfig(tripsAtOnce))
+		proxy := httptest.NewServer(&httputil.ReverseProxy{
+			Rewrite: func(p *httputil.ProxyRequest) {
+				target, _ := url.Parse(r.server.URL)
+				p.SetURL(target)
+			},
+			Transport: r.client.Transport,
+			ErrorLog:  log.New(io.Discard, "", 0),
+		})
+		defer proxy.Close()
+		conn, err := net.Dial("tcp", proxy.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusBadGateway {
+			t.Errorf("the proxy answers %d", res.StatusCode)
+		}
+		expect(t, r.breaker(), "after a malformed upload", counts{ignored: 1})
+	})
 }

@@ -80,15 +80,16 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}()
 
+	sent, upload := noteUpload(req)
 	start := time.Since(epoch) // a cheaper look at the clock than time.Now
-	res, err = t.next.RoundTrip(req)
+	res, err = t.next.RoundTrip(sent)
 	elapsed := max(time.Since(epoch)-start, 1) // 0 would stand for the time to the end of the body
 	if err == nil && res == nil {
 		err = fmt.Errorf("transport: %T returned neither a response nor an error", t.next)
 	}
 	if err != nil {
 		result := t.failed(callerOf(req), err, elapsed)
-		if result.Outcome == breaker.Failure && !sendable(req, err) {
+		if result.Outcome == breaker.Failure && (upload.causes(err) || !sendable(req, err)) {
 			result.Outcome = breaker.Ignored
 		}
 		permit.DoneWith(ctx, result)
