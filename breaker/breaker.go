@@ -173,9 +173,9 @@ func (b *Breaker) Disable(reason string) {
 func (b *Breaker) Reset() { b.operate(Automatic, Closed, Reason{Rule: RuleReset}) }
 
 // Reconfigure puts another configuration in force, for a breaker that is in use. c is the whole of it: a field that is
-// zero gets its default and does not keep its value. State, totals, listeners and waiting
-// events stay; an open period that is running keeps its end, and the window its calls unless its size changes. Service
-// and Endpoint cannot change: leave them empty or as they are. On an error nothing has changed.
+// zero gets its default and does not keep its value. State, totals, listeners and waiting events stay; an open period
+// that is running keeps its end, and the window its calls unless its size changes. Service and Endpoint cannot change:
+// leave them empty or as they are. On an error nothing has changed.
 func (b *Breaker) Reconfigure(c Config) error {
 	have := b.rules.Load()
 	errs := []error{

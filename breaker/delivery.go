@@ -22,12 +22,12 @@ type subscription struct {
 func newSubscription(l Listener) *subscription {
 	s := &subscription{listener: l}
 	s.onCall, _ = l.(CallListener)
-	s.onFailure, _ = l.(FailureListener)
-	if s.onFailure != nil {
-		s.guard(func() {
-			if most := s.onFailure.FailuresPerMinute(); most > 0 {
+	if f, ok := l.(FailureListener); ok {
+		s.guard(func() { // one that panics is told of no failed call, rather than of all
+			if most := f.FailuresPerMinute(); most > 0 {
 				s.everyFailure = int64(uint64(time.Minute) / uint64(most))
 			}
+			s.onFailure = f
 		})
 	}
 	return s

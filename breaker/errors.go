@@ -110,7 +110,7 @@ func askedDelay(err error) time.Duration {
 	return 0
 }
 
-// describe fills in what the error of a failure says of itself. Its methods are somebody else's, so this is done outside every
+// describe fills in what a failure's error says of itself. Its methods are somebody else's, so this is done outside every
 // lock, and one that panics (a typed nil's, say) costs no more than what it had to say.
 func (r *Result) describe() {
 	defer func() {

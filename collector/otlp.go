@@ -36,7 +36,7 @@ type plan struct {
 // The exporters could read the endpoint too, but each does it in its own way: a URL that they cannot parse is logged in
 // full and replaced by localhost, "host:4317" means TLS to one and no host at all to another, and without a variable
 // they try https.
-func (s signal) plan(c config) (plan, error) {
+func (s signal) plan(c config, log *errorLog) (plan, error) {
 	exporters, err := s.exporters(c)
 	if err != nil || !slices.Contains(exporters, otlpExporter) {
 		return plan{exporters: exporters}, err
@@ -57,7 +57,7 @@ func (s signal) plan(c config) (plan, error) {
 	timeout, _ := s.otlp("TIMEOUT")
 	p.client = &http.Client{
 		Timeout: time.Duration(intVar(timeout, otlpTimeout)) * time.Millisecond,
-		Transport: &retrying{Transport: &http.Transport{
+		Transport: &retrying{log: log, Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:   true,
 			IdleConnTimeout:     90 * time.Second,
@@ -144,15 +144,13 @@ func (s signal) tlsConfig() (*tls.Config, error) {
 // of these is told at once.
 type retrying struct {
 	*http.Transport
-	log *errorLog // nil: not yet set
+	log *errorLog
 }
 
 func (r *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := r.Transport.RoundTrip(req)
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "proxyconnect") {
-		if r.log != nil {
-			r.log.add(err)
-		}
+		r.log.add(err)
 		return res, temporary{err}
 	}
 	return res, err

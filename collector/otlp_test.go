@@ -18,7 +18,7 @@ func TestEndpoint(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", test.protocol)
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", test.all)
 			t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", test.own)
-			plan, err := logs.plan(config{})
+			plan, err := logs.plan(config{}, &errorLog{})
 			if err != nil || plan.url != test.want || plan.grpc != (test.protocol == "grpc") {
 				t.Errorf("got %q, gRPC %t, error %v; want %q", plan.url, plan.grpc, err, test.want)
 			}

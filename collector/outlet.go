@@ -43,9 +43,6 @@ func (p *Pipeline) newOutlet(s signal, exporter string, from plan, limit int) *o
 	}
 	if exporter == otlpExporter {
 		o.client = from.client
-		if o.client != nil {
-			o.client.Transport.(*retrying).log = p.errors
-		}
 	}
 	p.outlets = append(p.outlets, o)
 	return o

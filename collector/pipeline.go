@@ -72,11 +72,12 @@ func Start(ctx context.Context, opts ...Option) (*Pipeline, error) {
 	c, err := newConfig(opts)
 	textMap, propagatorsErr := propagators()
 	errs := []error{err, context.Cause(ctx)}
+	log := &errorLog{logger: c.logger}
 	plans := map[signal]plan{}
 	if !disabled() { // the emergency switch works whatever else is wrong
 		errs = append(errs, propagatorsErr, checkRules())
 		for _, s := range signals {
-			plans[s], err = s.plan(c)
+			plans[s], err = s.plan(c, log)
 			errs = append(errs, err)
 		}
 	}
@@ -89,7 +90,7 @@ func Start(ctx context.Context, opts ...Option) (*Pipeline, error) {
 		tracers:  nooptrace.NewTracerProvider(),
 		loggers:  nooplog.NewLoggerProvider(),
 		page:     emptyPage("OTEL_SDK_DISABLED is true"),
-		errors:   &errorLog{logger: c.logger},
+		errors:   log,
 		flushing: make(chan struct{}, 1),
 		ended:    make(chan struct{}),
 	}

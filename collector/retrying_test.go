@@ -14,6 +14,8 @@ import (
 	"time"
 )
 
+func quietLog() *errorLog { return &errorLog{logger: slog.New(slog.DiscardHandler)} }
+
 // What the exporters ask of an error before they try again.
 func isTemporary(err error) bool {
 	t, ok := errors.AsType[interface {
@@ -30,7 +32,7 @@ func TestARefusedConnectionIsTriedAgain(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	_ = listener.Close()
-	client := http.Client{Transport: &retrying{Transport: &http.Transport{}}}
+	client := http.Client{Transport: &retrying{log: quietLog(), Transport: &http.Transport{}}}
 	res, err := client.Post("http://"+address, "", nil)
 	if err == nil {
 		_ = res.Body.Close()
@@ -49,7 +51,7 @@ func TestAProxyThatIsDownIsTriedAgain(t *testing.T) {
 	proxy := &url.URL{Scheme: "http", Host: listener.Addr().String()}
 	_ = listener.Close()
 	for _, target := range []string{"http://collector.example:4318", "https://collector.example:4318"} {
-		client := http.Client{Transport: &retrying{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}}
+		client := http.Client{Transport: &retrying{log: quietLog(), Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}}
 		res, err := client.Post(target, "", nil)
 		if err == nil {
 			_ = res.Body.Close()
@@ -108,7 +110,7 @@ func TestAnAnswerThatBreaksOffIsNotTemporary(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer server.Close()
-	client := http.Client{Transport: &retrying{Transport: &http.Transport{}}}
+	client := http.Client{Transport: &retrying{log: quietLog(), Transport: &http.Transport{}}}
 	defer client.CloseIdleConnections()
 	res, err := client.Post(server.URL, "", nil)
 	if err == nil {
