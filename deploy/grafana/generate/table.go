@@ -1,0 +1,28 @@
+package main
+
+// column is a query of a table: its name there, and the properties of the field.
+type column struct {
+	ref, name  string
+	properties object
+}
+
+// table joins instant queries to rows by their labels.
+func table(p object, labels []string, columns []column) object {
+	rename, order := object{"service": "Dependency", "endpoint": "Endpoint", "job": "Program"}, object{}
+	for i, l := range labels {
+		order[l] = i
+	}
+	// The state, which is the first query, comes first.
+	for i, c := range columns {
+		rename["Value #"+c.ref] = c.name
+		order["Value #"+c.ref] = len(labels) + i
+		override(p, "byName", c.name, c.properties)
+	}
+	p["transformations"] = []object{
+		{"id": "merge", "options": object{}},
+		{"id": "organize", "options": object{"excludeByName": object{"Time": true}, "indexByName": order, "renameByName": rename, "includeByName": object{}}},
+	}
+	defaults(p, object{"color": object{"mode": "thresholds"}})
+	custom(p, object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": false})
+	return options(p, object{"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false, "fields": ""}, "sortBy": []object{}})
+}
