@@ -28,7 +28,7 @@ func fleet() object {
 }
 
 func dependencyTable(by string) object {
-	p := panel("table", "Dependencies", "One row a dependency, the widest open first. Openings and time open are of the range shown, rates are of now. Click for the overview of that dependency alone.",
+	p := panel("table", "By dependency", "One row a dependency, the widest open first. Openings and time open are of the range shown, rates are of now. Click for the overview of that dependency alone.",
 		"short",
 		tableQuery(worst(by)),
 		tableQuery(aggregate("avg", by, state()+" == bool 2")),
@@ -86,6 +86,6 @@ func overridesOverTime() object {
 	of := func(value string) string {
 		return "sum(\n  " + series("circuit_breaker_override") + " == bool " + value + "\n)"
 	}
-	return defaults(colored(lines("Overrides", "Breakers over all instances that an operator has forced open or disabled.", "short", []string{"lastNotNull", "max"},
+	return defaults(colored(lines("Overrides over time", "Breakers over all instances that an operator has forced open or disabled.", "short", []string{"lastNotNull", "max"},
 		query(of("1"), "forced open"), query(of("2"), "disabled")), "forced open", "red", "disabled", "purple"), object{"decimals": 0})
 }

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-		"os"
+	"os"
 	"path/filepath"
 )
 

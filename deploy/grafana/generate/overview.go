@@ -108,7 +108,7 @@ func breakerTable() object {
 }
 
 func successOverTime() object {
-	return limit(defaults(linked(lines("Success rate", "Of the calls that were let through, the share that succeeded, by breaker. Below the dashed line CircuitBreakerHighFailureRate fires. There are gaps where no call was let through: all blocked, or no traffic.",
+	return limit(defaults(linked(lines("Success rate by breaker", "Of the calls that were let through, the share that succeeded, by breaker. Below the dashed line CircuitBreakerHighFailureRate fires. There are gaps where no call was let through: all blocked, or no traffic.",
 		"percentunit", []string{"min", "lastNotNull"}, query(successRate(breakers), byBreaker))), object{"max": 1}),
 		thresholds(step{nil, "red"}, step{0.9, "transparent"}))
 }
@@ -120,7 +120,7 @@ func outcomes() object {
 }
 
 func blockedOverTime() object {
-	return defaults(linked(lines("Blocked share", "Of all calls, the share that open breakers refused, by breaker.",
+	return defaults(linked(lines("Blocked share by breaker", "Of all calls, the share that open breakers refused, by breaker.",
 		"percentunit", []string{"max", "lastNotNull"}, query(blockedShare(breakers), byBreaker))), object{"max": 1})
 }
 
@@ -137,12 +137,12 @@ func edges(p object) object {
 }
 
 func timeOpen() object {
-	return defaults(linked(lines("Time open", "The share of time that each breaker was open, over its instances. From the counter of seconds: true also for outages shorter than a scrape.",
+	return defaults(linked(lines("Time open by breaker", "The share of time that each breaker was open, over its instances. From the counter of seconds: true also for outages shorter than a scrape.",
 		"percentunit", []string{"mean", "max"}, query(openTime(breakers), byBreaker))), object{"max": 1})
 }
 
 func fleetOpen() object {
-	return defaults(lines("Fleet open", "The share of instances that have the breaker open, by dependency. One of many is that instance's own trouble; all of them is the dependency's.",
+	return defaults(lines("Fleet open by dependency", "The share of instances that have the breaker open, by dependency. One of many is that instance's own trouble; all of them is the dependency's.",
 		"percentunit", []string{"max", "lastNotNull"}, query(aggregate("avg", "service", state()+" == bool 2"), "{{service}}")), object{"max": 1})
 }
 

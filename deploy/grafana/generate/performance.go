@@ -60,7 +60,7 @@ func allocations() object {
 }
 
 func instancesReporting() object {
-	return defaults(lines("Instances", "Processes whose breakers report, by program. A step down is a process that has ended, or whose telemetry has.",
+	return defaults(lines("Instances by program", "Processes whose breakers report, by program. A step down is a process that has ended, or whose telemetry has.",
 		"short", []string{"lastNotNull", "min"}, query("count by (job) (\n  count by (job, instance) ("+state()+")\n)", "{{job}}")), object{"decimals": 0})
 }
 
