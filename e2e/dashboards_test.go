@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/otelbreaker/otelbreaker/e2e/internal/panel"
+)
+
+// emptyWhereNothingHappened are the panels that have nothing to show on a system that has never had an outage, and say
+// so in their descriptions. All others show their zeros.
+var emptyWhereNothingHappened = map[string]bool{
+	"otelbreaker-overview: Transitions": true, // the log
+	"otelbreaker-breaker: Transitions":  true, // the log in columns
+	"otelbreaker-breaker: Failed calls": true, // the log
+}
+
+// TestDashboards_HaveData asks every query of every panel of every dashboard of the real Prometheus and the real Loki:
+// of a system where all has been well from the beginning, and after an outage, on both routes by themselves. In the end
+// a breaker is open.
+func TestDashboards_HaveData(t *testing.T) {
+	shop := openShop(t, time.Second)
+	dashboards, err := panel.Load("../deploy/grafana/dashboards")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(dashboards) != 4 {
+		t.Fatalf("%d dashboards", len(dashboards))
+	}
+
+	shop.awaits(t, "a dozen samples of every breaker", `count(count_over_time(circuit_breaker_state[1h]) >= 12) == bool 12`)
+	t.Run("all well", func(t *testing.T) {
+		for _, d := range dashboards {
+			for _, p := range d.Panels {
+				count := shop.ask(t, d, p, nil)
+				name := d.UID + ": " + p.Title
+				switch {
+				case p.Type == "row":
+				case emptyWhereNothingHappened[name]:
+					if !strings.Contains(p.Description, "mpty") {
+						t.Errorf("%s is empty on a healthy system, and its description does not say so", name)
+					}
+				case count.Values == 0:
+					t.Errorf("%s is empty", name)
+				case count.Numbers == 0 && !p.SaysSoWithoutNumber():
+					t.Errorf("%s has no number, and no text in its place", name)
+				}
+			}
+		}
+	})
+
+	shop.outage(t)
+
+	routes := map[string][]string{
+		"both routes":                  nil,
+		"scraped":                      {"checkout"},
+		"by OTLP through a collector":  {"search"},
+		"two programs, chosen by name": {"checkout", "search"},
+	}
+	for name, jobs := range routes {
+		t.Run(name, func(t *testing.T) {
+			for _, d := range dashboards {
+				for _, p := range d.Panels {
+					count := shop.ask(t, d, p, map[string][]string{"job": jobs})
+					if p.Type != "row" && count.Numbers == 0 {
+						t.Errorf("%s: %s has no data: %+v", d.UID, p.Title, count)
+					}
+				}
+				for _, a := range d.Annotations.List {
+					if a.BuiltIn != 1 {
+						shop.askAnnotation(t, a)
+					}
+				}
+			}
+		})
+	}
+	t.Run("one breaker, chosen by name", func(t *testing.T) {
+		chosen := map[string][]string{"service": {"payments"}, "endpoint": {payments.endpoint}}
+		for _, d := range dashboards {
+			for _, p := range d.Panels {
+				if count := shop.ask(t, d, p, chosen); p.Type != "row" && count.Numbers == 0 {
+					t.Errorf("%s: %s has no data: %+v", d.UID, p.Title, count)
+				}
+			}
+		}
+	})
+	t.Run("the metrics are ours", func(t *testing.T) { shop.knowsTheMetrics(t, dashboards) })
+	t.Run("the outage shows", func(t *testing.T) { shop.showsTheOutage(t, dashboards) })
+	t.Run("an exemplar's trace is in Jaeger", func(t *testing.T) { shop.exemplarOpensItsTrace(t, dashboards) })
+}
+
+// TestDashboards_Answers keeps what the panels get to see, for `make panels` to draw: an incident of some minutes.
+func TestDashboards_Answers(t *testing.T) {
+	dir := os.Getenv("PANEL_ANSWERS")
+	if dir == "" {
+		t.Skip("for `make panels`, which names a folder for the answers")
+	}
+	shop := openShop(t, 5*time.Second)
+	shop.incident(t)
+	dashboards, err := panel.Load("../deploy/grafana/dashboards")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dashboards {
+		kept := shop.keep(t, d)
+		content, err := json.Marshal(kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(d.File)), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

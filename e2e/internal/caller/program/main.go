@@ -1,0 +1,34 @@
+// Command program runs package caller by the plan in its argument, told what to do on standard input.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log"
+	"net/rpc"
+	"os"
+
+	"github.com/otelbreaker/otelbreaker/e2e/internal/caller"
+)
+
+func main() {
+	var plan caller.Plan
+	if err := json.Unmarshal([]byte(os.Args[1]), &plan); err != nil {
+		log.Fatal(err)
+	}
+	c, stop, err := caller.Start(context.Background(), plan)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := rpc.Register(c); err != nil {
+		log.Fatal(err)
+	}
+	rpc.ServeConn(struct { // until standard input ends
+		io.Reader
+		io.WriteCloser
+	}{os.Stdin, os.Stdout})
+	if err := stop(); err != nil {
+		log.Fatal(err)
+	}
+}
