@@ -14,6 +14,9 @@ export GOWORK := off
 
 BIN := $(CURDIR)/.bin
 
+# The programs of the whole stack; each is built once and kept in .bin/.
+STACK := $(addprefix $(BIN)/,otelcol prometheus alertmanager loki jaeger)
+
 # Every module of the repository; those that hold code; those whose tests need nothing but Go.
 MODULES := $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/node_modules/*' | xargs -n 1 dirname | sort)
 CODE    := $(filter-out ./tools/%,$(MODULES))
@@ -47,8 +50,14 @@ test: $(BIN)/gotestsum ## Check and test everything that needs no collector
 check: format vet tidy lint ## Check all modules without running a test
 
 .PHONY: e2e
-e2e: $(BIN)/otelcol $(BIN)/prometheus $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector and Prometheus
+e2e: $(STACK) $(BIN)/gotestsum ## Test against the real collector, Prometheus, Alertmanager, Loki and Jaeger
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
+
+.PHONY: stack
+stack: $(STACK) ## Run the real collector, Prometheus, Alertmanager, Loki and Jaeger with the demo until Ctrl-C; ARGS=-h
+	@go build -o $(BIN)/demo ./cmd/demo
+	@go build -C e2e -o $(BIN)/stack ./stack
+	@exec $(BIN)/stack $(ARGS)
 
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/

@@ -122,6 +122,15 @@ func (s *Site) folder(program string) (string, error) {
 	return os.MkdirTemp(s.Dir, program+"-")
 }
 
+// Address is an address for a program of the caller's own.
+func (s *Site) Address(usual string) (string, error) {
+	addrs, err := s.addresses(usual)
+	if err != nil {
+		return "", err
+	}
+	return addrs[0], nil
+}
+
 // addresses returns different loopback addresses that nobody listens on now, one for each of those that are usual.
 func (s *Site) addresses(usual ...string) (addrs []string, err error) {
 	var config net.ListenConfig
