@@ -56,6 +56,10 @@ var (
 	suppliers       = []*supplier{payments, inventory, recommendations}
 )
 
+// hurry is by how much all runs faster than it would: scrapes (stack.ScrapeInterval instead of 15 s), exports
+// (instead of 60 s), and with them the steps of the panels.
+const hurry = 30
+
 // shop is two programs, two processes each, that call three dependencies; with all that is told of it: one program is
 // scraped, the other sends its metrics through a collector.
 type shop struct {
@@ -99,7 +103,7 @@ func openShop(t *testing.T, recovery time.Duration) *shop {
 				"OTEL_RESOURCE_ATTRIBUTES=service.instance.id="+plan.Instance,
 				"OTEL_EXPORTER_OTLP_ENDPOINT="+collector.HTTP,
 				"OTEL_METRICS_EXPORTER="+program.exporter,
-				"OTEL_METRIC_EXPORT_INTERVAL=500")
+				fmt.Sprintf("OTEL_METRIC_EXPORT_INTERVAL=%d", 60_000/hurry))
 			s.callers = append(s.callers, client)
 			if program.exporter == "prometheus" {
 				targets = append(targets, stack.Target{Address: address, Job: program.name})
@@ -167,6 +171,16 @@ func (s *shop) awaits(t *testing.T, what, promQL string) {
 	})
 }
 
+// settles waits until there is something of everything: samples enough for a rate, and all that rules record.
+func (s *shop) settles(t *testing.T) {
+	t.Helper()
+	s.awaits(t, "samples of every breaker over some exports", `count(count_over_time(circuit_breaker_state[1h]) >= 20) == bool 12`)
+	for _, recorded := range []string{"refusing:ratio", "failures:ratio_rate5m", "blocked:ratio_rate5m"} {
+		s.awaits(t, "what rules record", "count(service_endpoint:circuit_breaker_"+recorded+") == bool 3")
+	}
+	s.awaits(t, "what rules record", "count(breaker:circuit_breaker_changes:increase15m) == bool 12")
+}
+
 // number is the value of a query that has one.
 func (s *shop) number(t *testing.T, promQL string) model.SampleValue {
 	t.Helper()
@@ -206,7 +220,9 @@ func (s *shop) outage(t *testing.T) {
 // script, not a test for its effect.
 func (s *shop) incident(t *testing.T) {
 	t.Helper()
+	s.settles(t)
 	begin := time.Now()
+	s.opened = begin
 	for _, scene := range []struct {
 		at time.Duration
 		do func()
@@ -224,8 +240,8 @@ func (s *shop) incident(t *testing.T) {
 		}},
 		{155 * time.Second, func() { recommendations.failing.Store(60) }},
 		{170 * time.Second, func() { recommendations.failing.Store(2); recommendations.slow.Store(0) }},
-		{215 * time.Second, func() { payments.failing.Store(100) }}, // and again, until the end
-		{235 * time.Second, func() {}},
+		{210 * time.Second, func() { payments.failing.Store(100) }}, // and again, until the end
+		{300 * time.Second, func() {}},
 	} {
 		select {
 		case <-time.After(time.Until(begin.Add(scene.at))):
@@ -234,13 +250,12 @@ func (s *shop) incident(t *testing.T) {
 		}
 		scene.do()
 	}
-	s.opened = begin.Add(-2 * time.Second)
 	s.awaits(t, "payments open", `max(circuit_breaker_state{service="payments"}) == bool 2`)
 }
 
 // view is all that has been since the shop opened.
 func (s *shop) view(chosen map[string][]string) panel.View {
-	return panel.View{From: s.opened, To: time.Now(), Chosen: chosen, Scrape: 500 * time.Millisecond, Shortened: 30}
+	return panel.View{From: s.opened, To: time.Now(), Chosen: chosen, Interval: 60 * time.Second / hurry, Shortened: hurry}
 }
 
 // ask asks all queries of a panel, and counts what came back; each must have had some.
@@ -447,6 +462,7 @@ func (s *shop) exemplarOpensItsTrace(t *testing.T, dashboards []panel.Dashboard)
 // kept is what `make panels` draws a dashboard from.
 type kept struct {
 	Dashboard   json.RawMessage                 `json:"dashboard"`
+	Chosen      map[string][]string             `json:"chosen"`
 	From        int64                           `json:"from"` // milliseconds
 	To          int64                           `json:"to"`
 	Panels      map[int]map[string]panel.Answer `json:"panels"` // by id and refId
@@ -456,12 +472,15 @@ type kept struct {
 func (s *shop) keep(t *testing.T, d panel.Dashboard) kept {
 	t.Helper()
 	view := s.view(nil)
+	if d.UID == "otelbreaker-breaker" { // which is for one
+		view.Chosen = map[string][]string{"service": {payments.service}}
+	}
 	content, err := os.ReadFile(d.File)
 	if err != nil {
 		t.Fatal(err)
 	}
 	k := kept{
-		Dashboard: content, From: view.From.UnixMilli(), To: view.To.UnixMilli(),
+		Dashboard: content, Chosen: view.Chosen, From: view.From.UnixMilli(), To: view.To.UnixMilli(),
 		Panels: map[int]map[string]panel.Answer{}, Annotations: map[string]panel.Answer{},
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -1,6 +1,7 @@
 package main
 
-const byInstance = "{{service}} {{endpoint}} {{job}} {{instance}}"
+// The endpoint would make it too long for a legend; choose one, if there are several.
+const byInstance = "{{service}} from {{job}} {{instance}}"
 
 // one names a breaker on an instance.
 const one = "service, endpoint, job, instance"
@@ -11,15 +12,15 @@ func breaker() object {
 		place(
 			section{"", []line{
 				{4, []object{worstNow(), openOnNow(), successNow(), blockedNow(), openingsTotal(), openTimeTotal(), rowNow(), lastFailure()}},
-				{9, []object{timeline("State by instance", "The state of the breaker on each instance, as it was at each scrape.", states, query(state(), byInstance))}},
+				{9, []object{timeline("State by instance", "The state of the breaker on each instance, the worst of each step.", states, query(inStep("circuit_breaker_state"), byInstance))}},
 			}},
-			section{"Calls", []line{{8, []object{outcomes(), successByInstance(), slowCalls()}}}},
+			section{"Calls", []line{{9, []object{outcomes(), successByInstance(), slowCalls()}}}},
 			section{"Outages", []line{
-				{8, []object{transitions(), timeOpenByInstance(), failuresByInstance()}},
+				{9, []object{transitions(), timeOpenByInstance(), failuresByInstance()}},
 				{8, []object{sized(16, recoveryHeatmap()), recoveryQuantiles()}},
 			}},
 			section{"By an operator, and what would have been", []line{{8, []object{
-				sized(12, timeline("Override", "What an operator has set on each instance: forced open, or disabled, which lets all calls through and still counts.", overrides, query(series("circuit_breaker_override"), byInstance))),
+				sized(12, timeline("Override", "What an operator has set on each instance: forced open, or disabled, which lets all calls through and still counts.", overrides, query(inStep("circuit_breaker_override"), byInstance))),
 				shadow(),
 			}}}},
 			section{"What happened", []line{
@@ -108,7 +109,7 @@ func transitionTable() object {
 }
 
 func reasons() object {
-	return bars(lines("Reasons", "Changes of state by the rule that made them, from the log.", "short", []string{"sum"},
+	return bars(lines("Reasons", "Changes of state by the rule that made them, from the log.", "short", nil,
 		lokiQuery("sum by (reason) (count_over_time("+records(transitionEvents)+" ["+interval+"]))\nor\nvector(0)", "{{reason}}")))
 }
 

@@ -118,8 +118,8 @@ func annotations() []object {
 		on          bool
 		events      []string
 	}{
-		{"Opened", "red", true, []string{"circuit_opened", "circuit_reopened"}},
-		{"Half-open", "yellow", false, []string{"circuit_half_open"}}, // between every opening and closing
+		{"Opened", "red", true, []string{"circuit_opened"}},
+		{"Probes", "yellow", false, []string{"circuit_half_open", "circuit_reopened"}}, // many in a long outage
 		{"Closed", "green", true, []string{"circuit_closed"}},
 		{"By an operator", "purple", true, []string{"circuit_state_change"}},
 	} {

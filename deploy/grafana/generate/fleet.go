@@ -13,16 +13,16 @@ func fleet() object {
 					stat("Breakers", "Breakers in all, on every instance each.", "short", now("count("+state()+")", "breakers")),
 					openNow(), shareOpenNow(), overridesNow(),
 				}},
-				{9, []object{dependencyTable(dependency)}},
+				{7, []object{dependencyTable(dependency)}},
 			}},
 			section{"Breadth", []line{
-				{8, []object{breakersByState(), fleetOpen(), openByProgram()}},
+				{9, []object{breakersByState(), fleetOpen(), openByProgram()}},
 				{9, []object{timeline("States by program and dependency", "The worst state over the endpoints and instances of each dependency of each program. One program alone is its own trouble, all of them the dependency's.",
-					states, query(worst("job, service"), "{{job}} → {{service}}"))}},
+					states, query(aggregate("max", "job, service", inStep("circuit_breaker_state")), "{{job}} → {{service}}"))}},
 			}},
 			section{"Load and loss", []line{
-				{8, []object{openingsByDependency(), blockedBy(dependency), failuresBy(dependency)}},
-				{8, []object{overridesOverTime(), instancesReporting(), callRate()}},
+				{9, []object{openingsByDependency(), blockedBy(dependency), failuresBy(dependency)}},
+				{7, []object{overridesOverTime(), instancesReporting(), callRate()}},
 			}},
 		))
 }
@@ -41,7 +41,7 @@ func dependencyTable(by string) object {
 		tableQuery(total(by, "circuit_breaker_open_seconds_total")),
 	)
 	table(p, []string{by}, []column{
-		{"A", "State", object{"mappings": states, "thresholds": ofStates, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 110}},
+		{"A", "State", object{"mappings": states, "thresholds": ofStates, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 120}},
 		{"B", "Open on", object{"unit": "percentunit", "decimals": 0, "thresholds": ofOpen, "custom.cellOptions": object{"type": "color-text"}}},
 		{"C", "Instances", object{"decimals": 0}},
 		{"D", "Programs", object{"decimals": 0}},

@@ -11,14 +11,15 @@ func overview() object {
 		place(
 			section{"", []line{
 				{4, []object{openNow(), halfOpenNow(), shareOpenNow(), successNow(), blockedNow(), openTimeTotal(), overridesNow(), reportingNow()}},
-				{9, []object{sized(8, statesNow()), statesOverTime()}},
-				{9, []object{breakerTable()}},
+				{8, []object{sized(8, statesNow()), statesOverTime()}},
+				{7, []object{breakerTable()}},
 			}},
-			section{"Calls", []line{{8, []object{successOverTime(), outcomes(), blockedOverTime()}}}},
+			section{"Calls", []line{{9, []object{successOverTime(), outcomes(), blockedOverTime()}}}},
 			section{"Outages", []line{
-				{8, []object{transitions(), timeOpen(), fleetOpen()}},
-				{7, []object{failuresInARow(), failedCalls()}},
+				{9, []object{transitions(), timeOpen(), fleetOpen()}},
+				{6, []object{failuresInARow(), failedCalls()}},
 			}},
+			section{"As the alerts see it", []line{{8, []object{refusing(), failuresAsAlerted(), changes(), blockedAsAlerted()}}}},
 			section{"Recovery", []line{{8, []object{sized(16, recoveryHeatmap()), recoveryQuantiles()}}}},
 			section{"What happened", []line{{10, []object{eventLog()}}}},
 			section{"Performance", []line{{7, []object{callRate(), blockRate(), cpu(), memory(), collectionTime()}}}},
@@ -70,12 +71,12 @@ func statesNow() object {
 	p := stat("State now", "Each breaker's state, the worst over its instances, the worst first. Click for the breaker in detail.", "none",
 		now("sort_desc("+worst(breakers)+")", byBreaker))
 	defaults(p, object{"mappings": states, "thresholds": ofStates})
-	return options(linked(p), object{"textMode": "value_and_name", "justifyMode": "center"})
+	return options(linked(p), object{"textMode": "value_and_name", "justifyMode": "center", "text": object{"titleSize": 13, "valueSize": 26}})
 }
 
 func statesOverTime() object {
-	return linked(timeline("States", "Each breaker's state over time, the worst over its instances, as it was at each scrape. What opens and closes between two scrapes shows in Transitions and in Time open.",
-		states, query(worst(breakers), byBreaker)))
+	return linked(timeline("States", "Each breaker's state over time, the worst over its instances, the worst of each step. What opens and closes between two scrapes shows in Transitions and in Time open.",
+		states, query(aggregate("max", breakers, inStep("circuit_breaker_state")), byBreaker)))
 }
 
 // breakerTable has a row a breaker.
@@ -93,7 +94,7 @@ func breakerTable() object {
 		tableQuery(aggregate("max", breakers, series("circuit_breaker_failures_current"))),
 	)
 	table(p, []string{"service", "endpoint"}, []column{
-		{"A", "State", object{"mappings": states, "thresholds": ofStates, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 110}},
+		{"A", "State", object{"mappings": states, "thresholds": ofStates, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 120}},
 		{"B", "Open on", object{"unit": "percentunit", "decimals": 0, "thresholds": ofOpen, "custom.cellOptions": object{"type": "color-text"}}},
 		{"C", "Success", object{"unit": "percentunit", "decimals": 1, "thresholds": ofSuccess, "mappings": orText("no calls"), "custom.cellOptions": object{"type": "color-text"}}},
 		{"D", "Blocked", object{"unit": "percentunit", "decimals": 1, "thresholds": ofOpen, "custom.cellOptions": object{"type": "color-text"}}},
@@ -115,7 +116,7 @@ func successOverTime() object {
 
 func outcomes() object {
 	return colored(stacked(lines("Outcomes", "Calls a second by outcome. Success and failure went to the dependency, blocked did not; ignored are those that the caller gave up.",
-		"reqps", []string{"lastNotNull", "max"}, query(requests("outcome"), "{{outcome}}"))),
+		"reqps", nil, query(requests("outcome"), "{{outcome}}"))),
 		"success", "green", "failure", "red", "blocked", "orange", "ignored", "#8e8e8e")
 }
 
@@ -126,7 +127,7 @@ func blockedOverTime() object {
 
 func transitions() object {
 	return edges(bars(lines("Transitions by edge", "Changes of state, each counted once, over all instances. Open to half-open and back, again and again, is one outage whose probes fail; closed to open again and again is flapping.",
-		"short", []string{"sum"}, query(grown("from_state, to_state", "circuit_breaker_transitions_total"), "{{from_state}} → {{to_state}}"))))
+		"short", nil, query(grown("from_state, to_state", "circuit_breaker_transitions_total"), "{{from_state}} → {{to_state}}"))))
 }
 
 // edges gives the six transitions colours: red to open, yellow to half-open, green to closed.
@@ -144,6 +145,31 @@ func timeOpen() object {
 func fleetOpen() object {
 	return defaults(lines("Fleet open by dependency", "The share of instances that have the breaker open, by dependency. One of many is that instance's own trouble; all of them is the dependency's.",
 		"percentunit", []string{"max", "lastNotNull"}, query(aggregate("avg", "service", state()+" == bool 2"), "{{service}}")), object{"max": 1})
+}
+
+// The recorded queries fold the instances away, so that only the dependency and the endpoint choose among them.
+const recorded = `{service=~"$service", endpoint=~"$endpoint"}`
+
+func refusing() object {
+	return defaults(lines("Refusing calls", "The share of each breaker's instances that have been refusing calls for a minute, failed probes in between or not. CircuitBreakerOpen fires where it is not 0. Recorded by deploy/prometheus/circuit_breaker_alerts.yml, without which this is empty; for all programs and instances.",
+		"percentunit", nil, query("service_endpoint:circuit_breaker_refusing:ratio"+recorded, byBreaker)), object{"max": 1})
+}
+
+func failuresAsAlerted() object {
+	return limit(defaults(lines("Failure rate, 5 minutes", "Of the calls that were let through, the share that failed in 5 minutes. Above the dashed line for 2 minutes, with enough calls, CircuitBreakerHighFailureRate fires. Recorded by deploy/prometheus/circuit_breaker_alerts.yml, without which this is empty; for all programs and instances.",
+		"percentunit", nil, query("service_endpoint:circuit_breaker_failures:ratio_rate5m"+recorded, byBreaker)), object{"max": 1}),
+		thresholds(step{nil, "transparent"}, step{0.1, "red"}))
+}
+
+func changes() object {
+	return limit(lines("Changes in 15 minutes", "Changes of state of the most restless instance of each breaker in 15 minutes, without the failed probes of a lasting outage. Above the dashed line CircuitBreakerFlapping fires. Recorded by deploy/prometheus/circuit_breaker_alerts.yml, without which this is empty.",
+		"short", nil, query(aggregate("max", breakers, series("breaker:circuit_breaker_changes:increase15m")), byBreaker)),
+		thresholds(step{nil, "transparent"}, step{6, "red"}))
+}
+
+func blockedAsAlerted() object {
+	return defaults(lines("Blocked share, 5 minutes", "Of all calls, the share that open breakers refused in 5 minutes. Recorded by deploy/prometheus/circuit_breaker_alerts.yml, without which this is empty; for all programs and instances.",
+		"percentunit", nil, query("service_endpoint:circuit_breaker_blocked:ratio_rate5m"+recorded, byBreaker)), object{"max": 1})
 }
 
 func failuresInARow() object {
@@ -170,8 +196,8 @@ func recoveryQuantiles() object {
 
 // written is a log record in one line. Its details, with a link to the trace, unfold.
 const written = ` | line_format "{{.severity_text}} {{.service}} {{.endpoint}} {{.old_state}} → {{.new_state}} {{.reason}}` +
-	`{{if .observed}} {{.observed}} of {{.threshold}}{{end}}{{if .error_type}} by {{.error_type}}{{end}}` +
-	`{{if .recovery_duration_seconds}} after {{.recovery_duration_seconds}} s, {{.blocked_count}} blocked{{end}}` +
+	`{{if .observed}} {{round .observed 2}} of {{round .threshold 2}}{{end}}{{if .error_type}} by {{.error_type}}{{end}}` +
+	`{{if .recovery_duration_seconds}} after {{round .recovery_duration_seconds 1}} s, {{.blocked_count}} blocked{{end}}` +
 	`{{if .note}} ({{.note}}){{end}} trace {{.trace_id}}"`
 
 func eventLog() object {

@@ -199,7 +199,7 @@ func stacked(p object) object {
 // bars is for what is counted step by step; a step is a minute at least.
 func bars(p object) object {
 	p["interval"] = "1m"
-	custom(p, object{"drawStyle": "bars", "stacking": object{"mode": "normal", "group": "A"}, "fillOpacity": 80, "lineWidth": 0, "showPoints": "never", "barAlignment": -1})
+	custom(p, object{"drawStyle": "bars", "stacking": object{"mode": "normal", "group": "A"}, "fillOpacity": 80, "lineWidth": 0, "showPoints": "never", "barAlignment": -1, "barWidthFactor": 0.9})
 	return defaults(p, object{"decimals": 0})
 }
 
@@ -221,7 +221,7 @@ func timeline(title, description string, mappings []object, targets ...object) o
 
 func heatmap(title, description, unit string, target object) object {
 	p := panel("heatmap", title, description, unit, target)
-	p["interval"] = "1m"
+	p["interval"] = "5m" // recoveries are few
 	defaults(p, object{"unit": "short", "decimals": 0})
 	custom(p, object{"scaleDistribution": object{"type": "linear"}, "hideFrom": object{"legend": false, "tooltip": false, "viz": false}})
 	return options(p, object{

@@ -18,12 +18,12 @@ func performance() object {
 
 func callRate() object {
 	return lines("Requests per second", "Calls a second that came to the breakers, blocked ones included, by program.",
-		"reqps", []string{"lastNotNull", "max"}, query(requests("job"), "{{job}}"))
+		"reqps", nil, query(requests("job"), "{{job}}"))
 }
 
 func blockRate() object {
-	return defaults(lines("Block rate", "Calls a second that open breakers refused, by program.",
-		"reqps", []string{"lastNotNull", "max"}, query(requests("job", blocked), "{{job}}")), object{"color": object{"mode": "palette-classic"}})
+	return lines("Block rate", "Calls a second that open breakers refused, by program.",
+		"reqps", nil, query(requests("job", blocked), "{{job}}"))
 }
 
 func slowCalls() object {
@@ -34,13 +34,13 @@ func slowCalls() object {
 
 func cpu() object {
 	return lines("CPU", "Processor time of each process that has breakers, user and system together; 100 % is one core.",
-		"percentunit", []string{"lastNotNull", "max"},
+		"percentunit", nil,
 		query(sum("job, instance", ofProcesses("rate("+processSeries("process_cpu_time_seconds_total")+"["+rateInterval+"])")), byProcess))
 }
 
 func memory() object {
 	return lines("Memory", "Resident memory of each process that has breakers.",
-		"bytes", []string{"lastNotNull", "max"}, query(ofProcesses(sum("job, instance", processSeries("process_memory_usage_bytes"))), byProcess))
+		"bytes", nil, query(ofProcesses(sum("job, instance", processSeries("process_memory_usage_bytes"))), byProcess))
 }
 
 func heap() object {
@@ -72,7 +72,7 @@ func scraped(metric string) string {
 
 func collectionTime() object {
 	return lines("Collection time", "How long the scrape of each process, or of the collector that its metrics go through, took. With metrics that are pushed to Prometheus nothing is scraped, and there is no such time.",
-		"s", []string{"lastNotNull", "max"}, query(scraped("scrape_duration_seconds"), byProcess))
+		"s", nil, query(scraped("scrape_duration_seconds"), byProcess))
 }
 
 func collected() object {

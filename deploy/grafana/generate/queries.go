@@ -37,6 +37,12 @@ const (
 
 func sum(by, expr string) string { return aggregate("sum", by, expr) }
 
+// inStep is the greatest value of a gauge in the step before: what was open at one scrape shows, also where a step holds
+// many of them. A step as short as a scrape may hold none.
+func inStep(metric string) string {
+	return "(max_over_time(" + series(metric) + "[" + interval + "]) or " + series(metric) + ")"
+}
+
 func aggregate(by, labels, expr string) string {
 	if labels == "" {
 		return by + "(" + expr + ")"
@@ -71,9 +77,9 @@ func total(by, metric string, matchers ...string) string {
 	return sum(by, "\n  (last_over_time("+counter+"["+timeSpan+"]) unless "+counter+" offset "+timeSpan+")\n  or\n  increase("+counter+"["+timeSpan+"])\n")
 }
 
-// openTime is the share of time that breakers were open.
+// openTime is the share of time that breakers were open. A sample that comes late makes it a little more than all of it.
 func openTime(by string) string {
-	return aggregate("avg", by, "rate("+series("circuit_breaker_open_seconds_total")+"["+rateInterval+"])")
+	return aggregate("avg", by, "clamp_max(rate("+series("circuit_breaker_open_seconds_total")+"["+rateInterval+"]), 1)")
 }
 
 const recoveryBuckets = "circuit_breaker_recovery_duration_seconds_bucket"

@@ -23,6 +23,7 @@ func table(p object, labels []string, columns []column) object {
 		{"id": "organize", "options": object{"excludeByName": object{"Time": true}, "indexByName": order, "renameByName": rename, "includeByName": object{}}},
 	}
 	defaults(p, object{"color": object{"mode": "thresholds"}})
-	custom(p, object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": false})
+	override(p, "byName", "Endpoint", object{"custom.width": 260})
+	custom(p, object{"minWidth": 90, "align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": false})
 	return options(p, object{"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false, "fields": ""}, "sortBy": []object{}})
 }

@@ -59,11 +59,11 @@ func (s Sources) Ask(ctx context.Context, v View, p Panel, t Target) (Answer, er
 
 // AskAnnotation asks for the marks of an annotation.
 func (s Sources) AskAnnotation(ctx context.Context, v View, a Annotation) (Answer, error) {
-	query, err := v.fill(a.Expr, v.Scrape)
+	query, err := v.fill(a.Expr, v.Interval)
 	if err != nil {
 		return Answer{}, err
 	}
-	data, err := s.loki(ctx, v, query, v.Scrape, 500)
+	data, err := s.loki(ctx, v, query, v.Interval, 500)
 	return Answer{Query: query, Data: data}, err
 }
 

@@ -89,8 +89,8 @@ func Load(dir string) ([]Dashboard, error) {
 type View struct {
 	From, To time.Time
 	Chosen   map[string][]string // none of a variable: all
-	// Scrape is the interval of scrapes, as the data source is told it.
-	Scrape time.Duration
+	// Interval is how often a series has something new, as the data source is told it.
+	Interval time.Duration
 	// Shortened is by how much time runs faster than the dashboards expect: the least steps of the panels are
 	// shortened by it.
 	Shortened int
@@ -109,7 +109,7 @@ const columnWidth = 66
 
 // step is the interval of a panel: the range over its width in pixels, and no less than the least one.
 func (v View) step(p Panel) (time.Duration, error) {
-	least := v.Scrape
+	least := v.Interval
 	if p.Interval != "" {
 		d, err := time.ParseDuration(p.Interval)
 		if err != nil {
@@ -142,7 +142,7 @@ func (v View) fill(expr string, step time.Duration) (string, error) {
 		case "__range":
 			return milliseconds(span)
 		case "__rate_interval":
-			return milliseconds(max(step+v.Scrape, 4*v.Scrape))
+			return milliseconds(max(step+v.Interval, 4*v.Interval))
 		case "job", "service", "endpoint", "instance", "program":
 			return v.choice(name)
 		}
