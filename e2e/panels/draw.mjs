@@ -66,6 +66,8 @@ try {
     await page.addStyleTag({ content: text('.css') });
     await page.addScriptTag({ content: text('.js') });
     await page.evaluate(([kept, theme]) => window.draw(kept, theme), [kept, theme]);
+    // All of it in view, or what is below is not painted.
+    await page.setViewportSize({ width: 1600, height: await page.evaluate(() => document.getElementById('root').offsetHeight) });
     await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
     const empty = await page.evaluate(() => [...document.querySelectorAll('[data-panel]')].filter((p) => p.textContent.includes('No data')).map((p) => p.dataset.panel));
     if (empty.length) {

@@ -85,32 +85,43 @@ func transitionTable() object {
 	p["targets"].([]object)[0]["maxLines"] = 200
 	keep := []struct{ field, name string }{
 		{"Time", "Time"}, {"service", "Dependency"}, {"endpoint", "Endpoint"}, {"new_state", "To"}, {"old_state", "From"}, {"reason", "Reason"},
-		{"observed", "Observed"}, {"threshold", "Threshold"}, {"error_type", "Error"}, {"failure_count", "Failures"}, {"blocked_count", "Blocked"},
+		{"observed", "Observed"}, {"threshold", "Threshold"}, {"error_type", "Error"}, {"blocked_count", "Blocked"},
 		{"recovery_duration_seconds", "Recovery"}, {"note", "Note"}, {"outage_id", "Outage"}, {"trace_id", "Trace"},
 	}
-	include, order, rename := object{}, object{}, object{}
+	var include []string
+	order, rename := object{}, object{}
 	for i, k := range keep {
-		include[k.field], order[k.field], rename[k.field] = true, i, k.name
+		include = append(include, k.field)
+		order[k.field], rename[k.field] = i, k.name
 	}
 	p["transformations"] = []object{
 		{"id": "extractFields", "options": object{"source": "labels", "format": "json", "replace": false, "keepTime": false}},
-		{"id": "organize", "options": object{"includeByName": include, "indexByName": order, "renameByName": rename, "excludeByName": object{}}},
+		{"id": "filterFieldsByName", "options": object{"include": object{"names": include}}},
+		{"id": "organize", "options": object{"indexByName": order, "renameByName": rename, "excludeByName": object{}, "includeByName": object{}}},
 	}
-	custom(p, object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": true})
-	options(p, object{"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false, "fields": ""},
+	custom(p, object{"minWidth": 80, "align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": false})
+	options(p, object{"showHeader": true, "cellHeight": "sm", "frameIndex": 0, "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false, "fields": []string{}},
 		"sortBy": []object{{"displayName": "Time", "desc": true}}})
 	colors := []object{{"type": "value", "options": object{
 		"closed": object{"index": 0, "text": "CLOSED", "color": "green"}, "half_open": object{"index": 1, "text": "HALF_OPEN", "color": "yellow"},
 		"open": object{"index": 2, "text": "OPEN", "color": "red"}}}}
-	override(p, "byName", "To", object{"mappings": colors, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 110})
-	override(p, "byName", "From", object{"mappings": colors, "custom.cellOptions": object{"type": "color-text"}, "custom.width": 110})
-	override(p, "byName", "Recovery", object{"unit": "s"})
+	override(p, "byName", "To", object{"mappings": colors, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 105})
+	override(p, "byName", "From", object{"mappings": colors, "custom.cellOptions": object{"type": "color-text"}, "custom.width": 105})
+	override(p, "byName", "Recovery", object{"unit": "s", "decimals": 1})
+	override(p, "byName", "Observed", object{"decimals": 2})
+	override(p, "byName", "Threshold", object{"decimals": 2})
+	for _, c := range []struct {
+		name  string
+		width int
+	}{{"Time", 165}, {"Dependency", 130}, {"Endpoint", 200}, {"Reason", 165}, {"Outage", 150}} {
+		override(p, "byName", c.name, object{"custom.width": c.width})
+	}
 	return override(p, "byName", "Trace", object{"links": []object{{"title": "Open the trace", "url": traceURL("${traces}", "${__value.raw}"), "targetBlank": false}}})
 }
 
 func reasons() object {
 	return bars(lines("Reasons", "Changes of state by the rule that made them, from the log.", "short", nil,
-		lokiQuery("sum by (reason) (count_over_time("+records(transitionEvents)+" ["+interval+"]))\nor\nvector(0)", "{{reason}}")))
+		lokiQuery("sum by (reason) (count_over_time("+records(transitionEvents)+" ["+interval+"]))\nor on ()\n"+`label_replace(vector(0), "reason", "none", "", "")`, "{{reason}}")))
 }
 
 func failedCallLog() object {

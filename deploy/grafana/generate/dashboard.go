@@ -125,7 +125,7 @@ func annotations() []object {
 	} {
 		list = append(list, object{
 			"name": a.name, "datasource": logs, "enable": a.on, "hide": false, "iconColor": a.color,
-			"expr": records(`event_type=~"` + strings.Join(a.events, "|") + `"`), "queryType": "range", "maxLines": 500,
+			"expr":        records(`event_type=~"` + strings.Join(a.events, "|") + `"`),
 			"titleFormat": "{{event_type}}",
 			"textFormat":  `{{service}} {{endpoint}}: {{old_state}} → {{new_state}}, {{reason}} <a href="` + traceURL(tracesUID, "{{trace_id}}") + `">trace</a>`,
 			"tagKeys":     "service,reason",

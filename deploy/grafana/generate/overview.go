@@ -68,10 +68,12 @@ func reportingNow() object {
 }
 
 func statesNow() object {
-	p := stat("State now", "Each breaker's state, the worst over its instances, the worst first. Click for the breaker in detail.", "none",
-		now("sort_desc("+worst(breakers)+")", byBreaker))
-	defaults(p, object{"mappings": states, "thresholds": ofStates})
-	return options(linked(p), object{"textMode": "value_and_name", "justifyMode": "center", "text": object{"titleSize": 13, "valueSize": 26}})
+	p := stat("State now", "The state of each dependency's breakers, the worst over its endpoints and instances, the worst first. Click for its breakers in detail.", "none",
+		now("sort_desc("+worst("service")+")", "{{service}}"))
+	defaults(p, object{"mappings": states, "thresholds": ofStates, "links": []object{{
+		"title": "These breakers in detail", "url": linkURL(breakerUID, "__field.labels", "service"), "targetBlank": false,
+	}}})
+	return options(p, object{"textMode": "value_and_name", "justifyMode": "center", "text": object{"titleSize": 16, "valueSize": 30}})
 }
 
 func statesOverTime() object {

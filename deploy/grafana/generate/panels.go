@@ -214,7 +214,7 @@ func timeline(title, description string, mappings []object, targets ...object) o
 	custom(p, object{"fillOpacity": 80, "lineWidth": 0, "spanNulls": false, "insertNulls": false, "hideFrom": object{"legend": false, "tooltip": false, "viz": false}})
 	return options(p, object{
 		"mergeValues": true, "showValue": "auto", "alignValue": "left", "rowHeight": 0.85, "perPage": 20,
-		"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
+		"legend":  object{"calcs": []string{}, "displayMode": "list", "placement": "bottom", "showLegend": true},
 		"tooltip": object{"mode": "single", "sort": "none", "hideZeros": false},
 	})
 }
@@ -239,7 +239,7 @@ func logPanel(title, description, expr string) object {
 	p := panel("logs", title, description, "none", lokiQuery(expr, ""))
 	p["targets"].([]object)[0]["maxLines"] = 500
 	return options(p, object{
-		"showTime": true, "showLabels": false, "showCommonLabels": false, "wrapLogMessage": true, "prettifyLogMessage": false,
+		"showTime": true, "showLogContextToggle": false, "showLabels": false, "showCommonLabels": false, "wrapLogMessage": true, "prettifyLogMessage": false,
 		"enableLogDetails": true, "dedupStrategy": "none", "sortOrder": "Descending",
 	})
 }

@@ -25,5 +25,5 @@ func table(p object, labels []string, columns []column) object {
 	defaults(p, object{"color": object{"mode": "thresholds"}})
 	override(p, "byName", "Endpoint", object{"custom.width": 260})
 	custom(p, object{"minWidth": 90, "align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": false})
-	return options(p, object{"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false, "fields": ""}, "sortBy": []object{}})
+	return options(p, object{"showHeader": true, "cellHeight": "sm", "frameIndex": 0, "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false, "fields": []string{}}, "sortBy": []object{}})
 }

@@ -48,7 +48,7 @@ const extractFields = {
           const names = [...new Set(from.values.flatMap((labels) => Object.keys(labels)))];
           const fields = names.map((name) => {
             const values = from.values.map((labels) => labels[name]);
-            const numeric = values.every((v) => v === undefined || /^-?[0-9.]+$/.test(v)) && !/_id$/.test(name);
+            const numeric = name !== "error_type" && values.every((v) => v === undefined || /^-?[0-9.]+$/.test(v)) && !/_id$/.test(name);
             return {
               name,
               config: {},
@@ -63,7 +63,7 @@ const extractFields = {
 };
 
 standardTransformersRegistry.setInit(() =>
-  [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer, extractFields].map(
+  [standardTransformers.mergeTransformer, standardTransformers.filterFieldsByNameTransformer, standardTransformers.organizeFieldsTransformer, extractFields].map(
     (t) => ({ id: t.id, name: t.name, transformation: async () => t, editor: () => null }) as any
   )
 );

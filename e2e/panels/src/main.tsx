@@ -65,7 +65,7 @@ function Panel({ drawn, range, marks, width, height }: { drawn: Drawn; range: Ti
     case 'logs':
       return <Logs {...props} />;
     case 'table':
-      return <TableNG data={data[0]} width={width} height={height} sortBy={panel.options.sortBy} sortByBehavior="initial" cellHeight={panel.options.cellHeight} enableVirtualization={false} />;
+      return <TableNG data={data[0]} width={width} height={height} sortBy={panel.options.sortBy} sortByBehavior="initial" cellHeight={panel.options.cellHeight} />;
     default:
       throw new Error(`no way to draw a panel of type ${panel.type}`);
   }
