@@ -72,10 +72,10 @@ func failuresByInstance() object {
 }
 
 func shadow() object {
-	return bars(lines("What would have been", "While the breaker is disabled: openings that its rules would have made, and calls that it would have blocked.",
+	return mostlyNone(bars(lines("What would have been", "While the breaker is disabled: openings that its rules would have made, and calls that it would have blocked.",
 		"short", []string{"sum"},
 		query(grown("", "circuit_breaker_would_open_total"), "would have opened"),
-		query(grown("", "circuit_breaker_would_block_total"), "would have blocked")))
+		query(grown("", "circuit_breaker_would_block_total"), "would have blocked"))))
 }
 
 // transitionTable is the log of the transitions in columns.

@@ -17,7 +17,7 @@ func overview() object {
 			section{"Calls", []line{{9, []object{successOverTime(), outcomes(), blockedOverTime()}}}},
 			section{"Outages", []line{
 				{9, []object{transitions(), timeOpen(), fleetOpen()}},
-				{6, []object{failuresInARow(), failedCalls()}},
+				{7, []object{failuresInARow(), failedCalls()}},
 			}},
 			section{"As the alerts see it", []line{{8, []object{refusing(), failuresAsAlerted(), changes(), blockedAsAlerted()}}}},
 			section{"Recovery", []line{{8, []object{sized(16, recoveryHeatmap()), recoveryQuantiles()}}}},
@@ -175,14 +175,17 @@ func blockedAsAlerted() object {
 }
 
 func failuresInARow() object {
-	return defaults(linked(gauge("Failures in a row", "Consecutive failures now, the most over the instances. Five open a breaker unless it is configured otherwise.",
-		"short", now(aggregate("max", breakers, series("circuit_breaker_failures_current")), byBreaker))),
+	return defaults(linked(named(gauge("Failures in a row", "Consecutive failures now, the most over the instances. Five open a breaker unless it is configured otherwise.",
+		"short", now(aggregate("max", breakers, series("circuit_breaker_failures_current")), byBreaker)))),
 		object{"thresholds": thresholds(step{nil, "green"}, step{3, "orange"}, step{5, "red"}), "decimals": 0})
 }
 
+// named puts long names above the bars.
+func named(p object) object { return options(p, object{"namePlacement": "top", "maxVizHeight": 60}) }
+
 func failedCalls() object {
-	return defaults(linked(gauge("Failed calls", "Calls that failed in the range shown, over all instances.", "short",
-		now(total(breakers, "circuit_breaker_requests_total", failure), byBreaker))), object{"thresholds": none, "decimals": 0})
+	return defaults(linked(named(gauge("Failed calls", "Calls that failed in the range shown, over all instances.", "short",
+		now(total(breakers, "circuit_breaker_requests_total", failure), byBreaker)))), object{"thresholds": none, "decimals": 0})
 }
 
 func recoveryHeatmap() object {

@@ -1,6 +1,6 @@
 package main
 
-// span is where the steps of a threshold begin, each with its colour from there on.
+// step is where a threshold begins, and the colour from there on.
 type step struct {
 	from  any // nil: from the beginning
 	color string
@@ -125,7 +125,7 @@ func now(expr, legend string) object {
 	return q
 }
 
-// row asks for the newest value as rows of a table.
+// tableQuery asks for the newest value as rows of a table.
 func tableQuery(expr string) object {
 	q := now(expr, "")
 	q["format"] = "table"
@@ -174,9 +174,10 @@ func gauge(title, description, unit string, targets ...object) object {
 // lines is a time series; calcs are for its legend.
 func lines(title, description, unit string, calcs []string, targets ...object) object {
 	p := panel("timeseries", title, description, unit, targets...)
-	defaults(p, object{"color": object{"mode": "palette-classic"}, "min": 0})
+	// By name: a breaker has the same colour on every panel.
+	defaults(p, object{"color": object{"mode": "palette-classic-by-name"}, "min": 0})
 	custom(p, object{
-		"drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 10, "gradientMode": "none",
+		"drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 2, "fillOpacity": 0, "gradientMode": "none",
 		"showPoints": "auto", "pointSize": 5, "spanNulls": false, "insertNulls": false, "barAlignment": 0,
 		"stacking": object{"mode": "none", "group": "A"}, "axisPlacement": "auto", "axisLabel": "", "axisColorMode": "text",
 		"axisBorderShow": false, "axisCenteredZero": false, "scaleDistribution": object{"type": "linear"},
@@ -202,6 +203,9 @@ func bars(p object) object {
 	custom(p, object{"drawStyle": "bars", "stacking": object{"mode": "normal", "group": "A"}, "fillOpacity": 80, "lineWidth": 0, "showPoints": "never", "barAlignment": -1, "barWidthFactor": 0.9})
 	return defaults(p, object{"decimals": 0})
 }
+
+// mostlyNone is for what is 0 on good days: the axis does not go up to 100 for it.
+func mostlyNone(p object) object { return custom(p, object{"axisSoftMax": 1}) }
 
 // limit draws a threshold into a time series.
 func limit(p object, t object) object {

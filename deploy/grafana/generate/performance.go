@@ -6,13 +6,13 @@ func performance() object {
 	return newDashboard(performanceUID, "Circuit breakers / Performance",
 		"What the calls, the processes and the telemetry cost, and whether any of the telemetry is lost.",
 		place(
-			section{"Calls", []line{{8, []object{callRate(), blockRate(), slowCalls()}}}},
+			section{"Calls", []line{{9, []object{callRate(), blockRate(), slowCalls()}}}},
 			section{"Processes", []line{
-				{8, []object{cpu(), memory(), heap()}},
-				{8, []object{goroutines(), allocations(), instancesReporting()}},
+				{9, []object{cpu(), memory(), heap()}},
+				{9, []object{goroutines(), allocations(), instancesReporting()}},
 			}},
-			section{"Collection", []line{{8, []object{collectionTime(), collected(), seriesOfBreakers()}}}},
-			section{"Telemetry that was lost", []line{{8, []object{eventsDropped(), exportsFailed(), exportsDropped()}}}},
+			section{"Collection", []line{{9, []object{collectionTime(), collected(), seriesOfBreakers()}}}},
+			section{"Telemetry that was lost", []line{{9, []object{eventsDropped(), exportsFailed(), exportsDropped()}}}},
 		))
 }
 
@@ -22,14 +22,14 @@ func callRate() object {
 }
 
 func blockRate() object {
-	return lines("Block rate", "Calls a second that open breakers refused, by program.",
-		"reqps", nil, query(requests("job", blocked), "{{job}}"))
+	return mostlyNone(lines("Block rate", "Calls a second that open breakers refused, by program.",
+		"reqps", nil, query(requests("job", blocked), "{{job}}")))
 }
 
 func slowCalls() object {
-	return lines("Slow calls", "Calls a second that took longer than the slow-call duration of their breaker, failed ones too; 0 where none is configured.",
+	return mostlyNone(lines("Slow calls", "Calls a second that took longer than the slow-call duration of their breaker, failed ones too; 0 where none is configured.",
 		"reqps", []string{"lastNotNull", "max"},
-		query(sum(breakers, "rate("+series("circuit_breaker_slow_calls_total")+"["+rateInterval+"])")+"\nor\n0 * "+worst(breakers), byBreaker))
+		query(sum(breakers, "rate("+series("circuit_breaker_slow_calls_total")+"["+rateInterval+"])")+"\nor\n0 * "+worst(breakers), byBreaker)))
 }
 
 func cpu() object {
@@ -86,8 +86,8 @@ func seriesOfBreakers() object {
 }
 
 func eventsDropped() object {
-	return defaults(bars(lines("Events dropped", "Events that listeners (log records, spans, notifications) were too slow for, by dependency. The counts and the state are right all the same.",
-		"short", []string{"sum"}, query(grown("service", "circuit_breaker_events_dropped_total"), "{{service}}"))), object{"decimals": 0})
+	return mostlyNone(defaults(bars(lines("Events dropped", "Events that listeners (log records, spans, notifications) were too slow for, by dependency. The counts and the state are right all the same.",
+		"short", []string{"sum"}, query(grown("service", "circuit_breaker_events_dropped_total"), "{{service}}"))), object{"decimals": 0}))
 }
 
 // lostBy is what the pipeline of package collector counts, 0 where it sends nothing.
@@ -97,11 +97,11 @@ func lostBy(metric string) string {
 }
 
 func exportsFailed() object {
-	return lines("Exports that failed", "Exports a second that failed, after retries, by signal.", "ops", []string{"lastNotNull", "max"},
-		query(lostBy("otelbreaker_export_failures_total"), "{{job}} {{signal}} {{exporter}}"))
+	return mostlyNone(lines("Exports that failed", "Exports a second that failed, after retries, by signal.", "ops", []string{"lastNotNull", "max"},
+		query(lostBy("otelbreaker_export_failures_total"), "{{job}} {{signal}} {{exporter}}")))
 }
 
 func exportsDropped() object {
-	return lines("Telemetry not delivered", "Spans, log records and data points a second that were not delivered: queue full, export failed, or rejected. Metrics come again with the next export, the other two are lost.",
-		"ops", []string{"lastNotNull", "max"}, query(lostBy("otelbreaker_export_dropped_total"), "{{job}} {{signal}} {{exporter}}"))
+	return mostlyNone(lines("Telemetry not delivered", "Spans, log records and data points a second that were not delivered: queue full, export failed, or rejected. Metrics come again with the next export, the other two are lost.",
+		"ops", []string{"lastNotNull", "max"}, query(lostBy("otelbreaker_export_dropped_total"), "{{job}} {{signal}} {{exporter}}")))
 }

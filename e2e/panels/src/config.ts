@@ -32,7 +32,7 @@ const registry = new FieldConfigOptionsRegistry(() => [
   ...['unit', 'min', 'max', 'decimals', 'displayName', 'noValue', 'color', 'mappings', 'thresholds', 'links'].map((path) => option(path, false)),
   ...['cellOptions', 'width', 'minWidth', 'barWidthFactor', 'align', 'inspect', 'filterable', 'drawStyle', 'fillOpacity', 'lineWidth', 'lineInterpolation', 'gradientMode',
     'showPoints', 'pointSize', 'spanNulls', 'insertNulls', 'barAlignment', 'stacking', 'axisPlacement', 'axisLabel', 'axisColorMode',
-    'axisBorderShow', 'axisCenteredZero', 'scaleDistribution', 'thresholdsStyle', 'hideFrom'].map((path) => option(path, true)),
+    'axisBorderShow', 'axisSoftMax', 'axisCenteredZero', 'scaleDistribution', 'thresholdsStyle', 'hideFrom'].map((path) => option(path, true)),
 ]);
 
 // extractFields is a transformation that Grafana's application brings, and no package: the labels of log lines

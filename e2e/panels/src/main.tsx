@@ -95,7 +95,14 @@ function Head({ kept, theme }: { kept: Kept; theme: ReturnType<typeof createThem
   );
 }
 
+// What is painted on a canvas does not wait for its font.
+async function loadFont() {
+  const font = new FontFace('Inter', 'url(/public/fonts/inter/Inter-Regular.woff2)');
+  document.fonts.add(await font.load());
+}
+
 async function draw(kept: Kept, mode: 'light' | 'dark') {
+  await loadFont();
   const theme = createTheme({ colors: { mode } });
   const range: TimeRange = { from: dateTime(kept.from), to: dateTime(kept.to), raw: { from: 'now-1h', to: 'now' } };
   const marks: Mark[] = kept.dashboard.annotations.list

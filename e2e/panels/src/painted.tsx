@@ -76,7 +76,7 @@ export function Timeline({ panel, data, width, height, range }: Props) {
               ctx.fillStyle = theme.colors.getContrastText(shown.color!);
               ctx.textBaseline = 'middle';
               ctx.textAlign = 'left';
-              ctx.fillText(shown.text, left + 5 * devicePixelRatio, top + tall / 2);
+              ctx.fillText(shown.text, Math.max(left, u.bbox.left) + 5 * devicePixelRatio, top + tall / 2);
             }
           }
           from = to;
