@@ -174,8 +174,7 @@ func gauge(title, description, unit string, targets ...object) object {
 // lines is a time series; calcs are for its legend.
 func lines(title, description, unit string, calcs []string, targets ...object) object {
 	p := panel("timeseries", title, description, unit, targets...)
-	// By name: a breaker has the same colour on every panel.
-	defaults(p, object{"color": object{"mode": "palette-classic-by-name"}, "min": 0})
+	defaults(p, object{"color": object{"mode": "palette-classic"}, "min": 0})
 	custom(p, object{
 		"drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 2, "fillOpacity": 0, "gradientMode": "none",
 		"showPoints": "auto", "pointSize": 5, "spanNulls": false, "insertNulls": false, "barAlignment": 0,
