@@ -90,7 +90,7 @@ func TestDashboards_HaveData(t *testing.T) {
 	})
 	t.Run("the metrics are ours", func(t *testing.T) { shop.knowsTheMetrics(t, dashboards) })
 	t.Run("the outage shows", func(t *testing.T) { shop.showsTheOutage(t, dashboards) })
-	t.Run("an exemplar's trace is in Jaeger", func(t *testing.T) { shop.exemplarOpensItsTrace(t, dashboards) })
+	t.Run("an exemplar's trace is in Jaeger, and leads to its log lines", func(t *testing.T) { shop.exemplarOpensItsTrace(t, dashboards) })
 }
 
 // TestDashboards_Answers keeps what the panels get to see, for `make panels` to draw: an incident of some minutes.

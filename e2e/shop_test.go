@@ -23,6 +23,7 @@ import (
 	"github.com/otelbreaker/otelbreaker/e2e/internal/caller"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/panel"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/stack"
+	"github.com/otelbreaker/otelbreaker/e2e/internal/timescale"
 )
 
 // supplier is a dependency of the shop, and how it behaves now.
@@ -56,9 +57,32 @@ var (
 	suppliers       = []*supplier{payments, inventory, recommendations}
 )
 
-// hurry is by how much all runs faster than it would: scrapes (stack.ScrapeInterval instead of 15 s), exports
-// (instead of 60 s), and with them the steps of the panels.
+// hurry is by how much all runs faster than it would: scrapes, rules, exports, and with them the steps of the panels.
 const hurry = 30
+
+// hurried makes what is in deploy/prometheus as fast.
+func hurried(t *testing.T) func(name string, content []byte) ([]byte, error) {
+	t.Helper()
+	files := make(map[string][]byte)
+	for _, name := range []string{"circuit_breaker_alerts.yml", "circuit_breaker_recording.yml", "prometheus.yml"} {
+		content, err := os.ReadFile(filepath.Join("..", "deploy", "prometheus", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["prometheus/"+name] = content
+	}
+	bounds := []float64{0.1, 0.25, 0.5, 1.5, 2.5, 7.5, 15.5, 30.5, 60.5, 120.5, 300.5, 600.5, 1800.5}
+	scale, err := timescale.New(1.0/hurry, bounds, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(name string, content []byte) ([]byte, error) {
+		if files[name] == nil { // targets
+			return content, nil
+		}
+		return scale.Rewrite(name, content)
+	}
+}
 
 // shop is two programs, two processes each, that call three dependencies; with all that is told of it: one program is
 // scraped, the other sends its metrics through a collector.
@@ -110,7 +134,9 @@ func openShop(t *testing.T, recovery time.Duration) *shop {
 			}
 		}
 	}
-	s.prometheus = stack.StartPrometheus(t, targets, []stack.Target{{Address: hostOf(t, collector.Prometheus)}})
+	s.prometheus = stack.StartPrometheusWith(t, stack.Feeds{
+		Services: targets, Collectors: []stack.Target{{Address: hostOf(t, collector.Prometheus)}},
+	}, hurried(t))
 	s.sources = panel.Sources{Prometheus: s.prometheus.URL, Loki: loki.URL}
 	s.opened = time.Now()
 	return s
@@ -423,23 +449,27 @@ func (s *shop) exemplarOpensItsTrace(t *testing.T, dashboards []panel.Dashboard)
 		t.Fatal(err)
 	}
 	var series []struct {
-		Exemplars []struct {
+		SeriesLabels map[string]string
+		Exemplars    []struct {
 			Labels map[string]string
 		}
 	}
 	if err := json.Unmarshal(answer.Exemplars, &series); err != nil {
 		t.Fatal(err)
 	}
-	traces := map[string]bool{}
+	traces := map[string]string{} // to the program
 	for _, one := range series {
 		for _, e := range one.Exemplars {
-			traces[e.Labels["trace_id"]] = true
+			traces[e.Labels["trace_id"]] = one.SeriesLabels["job"]
 		}
 	}
-	if len(traces) < 4 || traces[""] {
+	if _, without := traces[""]; without || len(traces) < 4 {
 		t.Fatalf("four processes recovered, and these are the exemplars: %s", answer.Exemplars)
 	}
-	for trace := range traces {
+	for trace, program := range traces {
+		lines := panel.Annotation{Expr: linesOfTrace(t, program, trace)}
+		lines.Name = "of " + lines.Expr
+		s.askAnnotation(t, lines)
 		waitUntil(t, "trace "+trace, func() bool {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.jaeger.URL+"/api/v3/traces/"+trace, nil)
 			if err != nil {
