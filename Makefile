@@ -59,6 +59,10 @@ stack: $(STACK) ## Run the real collector, Prometheus, Alertmanager, Loki and Ja
 	@go build -C e2e -o $(BIN)/stack ./stack
 	@exec $(BIN)/stack $(ARGS)
 
+.PHONY: panels
+panels: $(STACK) ## Draw the dashboards by Grafana's own components into docs/images; needs Node.js and Chromium
+	e2e/panels/draw
+
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/
 

@@ -2,8 +2,9 @@
 //
 //   node draw.mjs FOLDER-OF-ANSWERS FOLDER-OF-IMAGES
 //
-// It takes Chromium at CHROMIUM (chromium). Nothing is fetched from anywhere: the page is one bundle.
+// Chromium is CHROMIUM, or chromium. Nothing is fetched from anywhere: the page is one bundle.
 import { build } from 'esbuild';
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +46,7 @@ const text = (suffix) => bundle.outputFiles.find((f) => f.path.endsWith(suffix))
 
 const profile = await mkdtemp(join(tmpdir(), 'panels-'));
 const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, viewport: { width: 1600, height: 1000 },
+  executablePath: execFileSync('sh', ['-c', 'command -v "$0"', process.env.CHROMIUM ?? 'chromium']).toString().trim(), headless: true, viewport: { width: 1600, height: 1000 },
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 let failed = false;

@@ -105,18 +105,18 @@ func transitionTable() object {
 	colors := []object{{"type": "value", "options": object{
 		"closed": object{"index": 0, "text": "CLOSED", "color": "green"}, "half_open": object{"index": 1, "text": "HALF_OPEN", "color": "yellow"},
 		"open": object{"index": 2, "text": "OPEN", "color": "red"}}}}
-	override(p, "byName", "To", object{"mappings": colors, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 105})
-	override(p, "byName", "From", object{"mappings": colors, "custom.cellOptions": object{"type": "color-text"}, "custom.width": 105})
-	override(p, "byName", "Recovery", object{"unit": "s", "decimals": 1})
-	override(p, "byName", "Observed", object{"decimals": 2})
-	override(p, "byName", "Threshold", object{"decimals": 2})
+	override(p, "To", object{"mappings": colors, "custom.cellOptions": object{"type": "color-background", "mode": "basic"}, "custom.width": 105})
+	override(p, "From", object{"mappings": colors, "custom.cellOptions": object{"type": "color-text"}, "custom.width": 105})
+	override(p, "Recovery", object{"unit": "s", "decimals": 1})
+	override(p, "Observed", object{"decimals": 2})
+	override(p, "Threshold", object{"decimals": 2})
 	for _, c := range []struct {
 		name  string
 		width int
 	}{{"Time", 165}, {"Dependency", 130}, {"Endpoint", 200}, {"Reason", 165}, {"Outage", 150}} {
-		override(p, "byName", c.name, object{"custom.width": c.width})
+		override(p, c.name, object{"custom.width": c.width})
 	}
-	return override(p, "byName", "Trace", object{"links": []object{{"title": "Open the trace", "url": traceURL("${traces}", "${__value.raw}"), "targetBlank": false}}})
+	return override(p, "Trace", object{"links": []object{{"title": "Open the trace", "url": traceURL("${traces}", "${__value.raw}"), "targetBlank": false}}})
 }
 
 func reasons() object {

@@ -51,7 +51,7 @@ func dependencyTable(by string) object {
 		{"H", "Openings", object{"decimals": 0}},
 		{"I", "Time open", object{"unit": "s", "decimals": 0}},
 	})
-	override(p, "byName", "Dependency", object{"links": []object{{"title": "Overview of this dependency", "url": linkURL(overviewUID, "__data.fields", "service"), "targetBlank": false}}})
+	override(p, "Dependency", object{"links": []object{{"title": "Overview of this dependency", "url": linkURL(overviewUID, "__data.fields", "service"), "targetBlank": false}}})
 	return options(p, object{"sortBy": []object{{"displayName": "Open on", "desc": true}, {"displayName": "State", "desc": true}}})
 }
 

@@ -53,14 +53,13 @@ func place(sections ...section) []object {
 			}
 			x := 0
 			for _, p := range l.panels {
-				w := 0
-				if pos, fixed := p["gridPos"].(object); fixed {
-					w = pos["w"].(int)
-				} else {
-					w = rest / open // the last ones share what does not divide
-					rest -= w
+				pos, fixed := p["gridPos"].(object)
+				if !fixed {
+					pos = object{"w": rest / open} // the last ones share what does not divide
+					rest -= rest / open
 					open--
 				}
+				w := pos["w"].(int)
 				add(p, x, w, l.height)
 				x += w
 			}

@@ -1,5 +1,5 @@
-// Command generate writes the Grafana dashboards of deploy/grafana/dashboards. Run it in the root of the repository,
-// by go generate ./deploy/grafana/...; a test compares what it writes with what is there.
+// Command generate writes the Grafana dashboards of deploy/grafana/dashboards: go -C deploy/grafana/generate generate. A
+// test compares what it writes with what is there.
 package main
 
 import (
@@ -11,13 +11,13 @@ import (
 	"path/filepath"
 )
 
-//go:generate go run . -dir ../dashboards
+//go:generate go run .
 
 // object is a JSON object. Its keys are written sorted, as Grafana's own exports are.
 type object = map[string]any
 
 func main() {
-	dir := flag.String("dir", "deploy/grafana/dashboards", "folder to write the dashboards into")
+	dir := flag.String("dir", "../dashboards", "folder to write the dashboards into")
 	flag.Parse()
 	if err := write(*dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -47,7 +47,7 @@ func TestDashboards_AreWhatTheProgramWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what go generate ./deploy/grafana/... writes", name)
+			t.Errorf("%s is not what go -C deploy/grafana/generate generate writes", name)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func breakerTable() object {
 		{"H", "Time open", object{"unit": "s", "decimals": 0}},
 		{"I", "Failures in a row", object{"decimals": 0}},
 	})
-	override(p, "byName", "Dependency", object{"links": []object{{"title": "This breaker in detail", "url": linkURL(breakerUID, "__data.fields", "service", "endpoint"), "targetBlank": false}}})
+	override(p, "Dependency", object{"links": []object{{"title": "This breaker in detail", "url": linkURL(breakerUID, "__data.fields", "service", "endpoint"), "targetBlank": false}}})
 	return options(p, object{"sortBy": []object{{"displayName": "State", "desc": true}, {"displayName": "Blocked", "desc": true}}})
 }
 

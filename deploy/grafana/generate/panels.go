@@ -84,21 +84,21 @@ func options(p object, set object) object {
 	return p
 }
 
-// override sets properties of the fields that a matcher picks.
-func override(p object, matcher, of string, properties object) object {
+// override sets properties of the field of a name.
+func override(p object, name string, properties object) object {
 	config := p["fieldConfig"].(object)
 	var list []object
-	for _, name := range sorted(properties) {
-		list = append(list, object{"id": name, "value": properties[name]})
+	for _, id := range sorted(properties) {
+		list = append(list, object{"id": id, "value": properties[id]})
 	}
-	config["overrides"] = append(config["overrides"].([]object), object{"matcher": object{"id": matcher, "options": of}, "properties": list})
+	config["overrides"] = append(config["overrides"].([]object), object{"matcher": object{"id": "byName", "options": name}, "properties": list})
 	return p
 }
 
 // colored gives series their colours by name.
 func colored(p object, nameAndColor ...string) object {
 	for i := 0; i < len(nameAndColor); i += 2 {
-		override(p, "byName", nameAndColor[i], object{"color": object{"mode": "fixed", "fixedColor": nameAndColor[i+1]}})
+		override(p, nameAndColor[i], object{"color": object{"mode": "fixed", "fixedColor": nameAndColor[i+1]}})
 	}
 	return p
 }
