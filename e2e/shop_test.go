@@ -91,7 +91,7 @@ type shop struct {
 	jaeger     *stack.Jaeger
 	sources    panel.Sources
 	opened     time.Time
-	callers    []*rpc.Client // checkout, checkout, search, search
+	callers    []*rpc.Client // two of checkout, two of search
 }
 
 func openShop(t *testing.T, recovery time.Duration) *shop {
