@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -91,28 +88,4 @@ func TestDashboards_HaveData(t *testing.T) {
 	t.Run("the metrics are ours", func(t *testing.T) { shop.knowsTheMetrics(t, dashboards) })
 	t.Run("the outage shows", func(t *testing.T) { shop.showsTheOutage(t, dashboards) })
 	t.Run("an exemplar's trace is in Jaeger, and leads to its log lines", func(t *testing.T) { shop.exemplarOpensItsTrace(t, dashboards) })
-}
-
-// TestDashboards_Answers keeps what the panels get to see, for `make panels` to draw: an incident of some minutes.
-func TestDashboards_Answers(t *testing.T) {
-	dir := os.Getenv("PANEL_ANSWERS")
-	if dir == "" {
-		t.Skip("for `make panels`, which names a folder for the answers")
-	}
-	shop := openShop(t, 5*time.Second)
-	shop.incident(t)
-	dashboards, err := panel.Load("../deploy/grafana/dashboards")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range dashboards {
-		kept := shop.keep(t, d)
-		content, err := json.Marshal(kept)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(d.File)), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
