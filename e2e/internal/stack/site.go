@@ -41,6 +41,16 @@ func siteOf(t testing.TB) *Site {
 	return &Site{Root: root, Dir: t.TempDir(), Life: lifetime(t)}
 }
 
+// FreeAddresses returns so many different loopback addresses, for programs of the test's own.
+func FreeAddresses(t testing.TB, n int) []string {
+	t.Helper()
+	addrs, err := (&Site{Life: t.Context()}).addresses(make([]string, n)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addrs
+}
+
 // lifetime ends when the time for the whole test binary is nearly up. It would otherwise end without a
 // cleanup, and leave the process running.
 func lifetime(t testing.TB) context.Context {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/prometheus/common/model"
@@ -23,15 +24,14 @@ var (
 // Rewrite scales a file, which is told by its content: rules, or one of the configurations. It is made to be a
 // [stack.Site]'s. Files of any other kind stay as they are.
 func (s *Scale) Rewrite(name string, content []byte) ([]byte, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(content, &document); err != nil || document.Kind != yaml.DocumentNode ||
-		document.Content[0].Kind != yaml.MappingNode || field(document.Content[0], "rule_files") != nil && field(document.Content[0], "tests") != nil {
-		return content, nil // templates, targets, tests of rules
+	document, err := parseFile(name, content)
+	if document == nil {
+		return content, err
 	}
 	root := document.Content[0]
 	before := s.total()
-	var err error
 	switch {
+	case field(root, "tests") != nil: // of rules
 	case field(root, "groups") != nil:
 		err = s.rules(root)
 	case field(root, "scrape_configs") != nil, field(root, "route") != nil:
@@ -45,10 +45,25 @@ func (s *Scale) Rewrite(name string, content []byte) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
-	if err := errors.Join(encoder.Encode(&document), encoder.Close()); err != nil {
+	if err := errors.Join(encoder.Encode(document), encoder.Close()); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// parseFile is nil for a file that is no YAML, and for YAML that is no mapping.
+func parseFile(name string, content []byte) (*yaml.Node, error) {
+	if ext := path.Ext(name); ext != ".yml" && ext != ".yaml" {
+		return nil, nil
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(content, &document); err != nil {
+		return nil, fmt.Errorf("timescale: %s: %w", name, err)
+	}
+	if document.Kind != yaml.DocumentNode || document.Content[0].Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	return &document, nil
 }
 
 func (s *Scale) total() (n int) {
@@ -85,9 +100,9 @@ func rulesOf(root *yaml.Node) (rules []*yaml.Node) {
 	return rules
 }
 
-func (s *Scale) readRecords(content []byte) error {
-	var document yaml.Node
-	if err := yaml.Unmarshal(content, &document); err != nil || document.Kind != yaml.DocumentNode {
+func (s *Scale) readRecords(name string, content []byte) error {
+	document, err := parseFile(name, content)
+	if document == nil {
 		return err
 	}
 	for _, rule := range rulesOf(document.Content[0]) {
@@ -97,7 +112,7 @@ func (s *Scale) readRecords(content []byte) error {
 		}
 		parsed, err := parse(expr.Value)
 		if err != nil {
-			return fmt.Errorf("%s: %w", record.Value, err)
+			return fmt.Errorf("timescale: %s: %s: %w", name, record.Value, err)
 		}
 		s.records[record.Value] = parsed
 	}

@@ -74,8 +74,8 @@ func New(by float64, bounds []float64, files map[string][]byte) (*Scale, error) 
 		bounds: make(map[string]string), changes: make(map[Place]int),
 	}
 	for name, content := range files {
-		if err := s.readRecords(content); err != nil {
-			return nil, fmt.Errorf("timescale: %s: %w", name, err)
+		if err := s.readRecords(name, content); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil

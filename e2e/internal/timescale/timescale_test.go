@@ -137,7 +137,7 @@ func TestExpression(t *testing.T) {
 		{"too short", `rate(calls_total[10ms])`, ``},
 	} {
 		t.Run(test.what, func(t *testing.T) {
-			s := newScale(t, 1.0/40, map[string][]byte{"records": []byte(records)})
+			s := newScale(t, 1.0/40, map[string][]byte{"records.yml": []byte(records)})
 			got, err := s.expression(test.expr)
 			if (err != nil) != (test.want == "") || err == nil && got != test.want {
 				t.Errorf("%s\nbecame %s\nwant   %s\nerror  %v", test.expr, got, test.want, err)
