@@ -20,14 +20,14 @@ func TestDashboards_Answers(t *testing.T) {
 	if dir == "" {
 		t.Fatal("PANEL_ANSWERS names no folder")
 	}
-	shop := openShop(t, 5*time.Second)
-	shop.incident(t)
+	store := openStore(t, 5*time.Second)
+	store.incident(t)
 	dashboards, err := panel.Load("../deploy/grafana/dashboards")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range dashboards {
-		kept := shop.keep(t, d)
+		kept := store.keep(t, d)
 		content, err := json.Marshal(kept)
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func TestDashboards_Answers(t *testing.T) {
 
 // incident is some minutes of a bad day, for the drawing, and ends in the middle of an outage: what waits here is the
 // script, not a test for its effect.
-func (s *shop) incident(t *testing.T) {
+func (s *store) incident(t *testing.T) {
 	t.Helper()
 	s.settles(t)
 	begin := time.Now()
@@ -85,7 +85,7 @@ type kept struct {
 	Annotations map[string]panel.Answer         `json:"annotations"`
 }
 
-func (s *shop) keep(t *testing.T, d panel.Dashboard) kept {
+func (s *store) keep(t *testing.T, d panel.Dashboard) kept {
 	t.Helper()
 	view := s.view(nil)
 	if d.UID == "otelbreaker-breaker" { // which is for one

@@ -20,7 +20,7 @@ var emptyWhereNothingHappened = map[string]bool{
 // of a system where all has been well from the beginning, and after an outage, on both routes by themselves. In the end
 // a breaker is open.
 func TestDashboards_HaveData(t *testing.T) {
-	shop := openShop(t, time.Second)
+	store := openStore(t, time.Second)
 	dashboards, err := panel.Load("../deploy/grafana/dashboards")
 	if err != nil {
 		t.Fatal(err)
@@ -29,11 +29,11 @@ func TestDashboards_HaveData(t *testing.T) {
 		t.Fatalf("%d dashboards", len(dashboards))
 	}
 
-	shop.settles(t)
+	store.settles(t)
 	t.Run("all well", func(t *testing.T) {
 		for _, d := range dashboards {
 			for _, p := range d.Panels {
-				count := shop.ask(t, d, p, nil)
+				count := store.ask(t, d, p, nil)
 				name := d.UID + ": " + p.Title
 				switch {
 				case p.Type == "row":
@@ -50,7 +50,7 @@ func TestDashboards_HaveData(t *testing.T) {
 		}
 	})
 
-	shop.outage(t)
+	store.outage(t)
 
 	routes := map[string][]string{
 		"both routes":                  nil,
@@ -62,14 +62,14 @@ func TestDashboards_HaveData(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, d := range dashboards {
 				for _, p := range d.Panels {
-					count := shop.ask(t, d, p, map[string][]string{"job": jobs})
+					count := store.ask(t, d, p, map[string][]string{"job": jobs})
 					if p.Type != "row" && count.Numbers == 0 {
 						t.Errorf("%s: %s has no data: %+v", d.UID, p.Title, count)
 					}
 				}
 				for _, a := range d.Annotations.List {
 					if a.BuiltIn != 1 {
-						shop.askAnnotation(t, a)
+						store.askAnnotation(t, a)
 					}
 				}
 			}
@@ -79,13 +79,13 @@ func TestDashboards_HaveData(t *testing.T) {
 		chosen := map[string][]string{"service": {"payments"}, "endpoint": {payments.endpoint}}
 		for _, d := range dashboards {
 			for _, p := range d.Panels {
-				if count := shop.ask(t, d, p, chosen); p.Type != "row" && count.Numbers == 0 {
+				if count := store.ask(t, d, p, chosen); p.Type != "row" && count.Numbers == 0 {
 					t.Errorf("%s: %s has no data: %+v", d.UID, p.Title, count)
 				}
 			}
 		}
 	})
-	t.Run("the metrics are ours", func(t *testing.T) { shop.knowsTheMetrics(t, dashboards) })
-	t.Run("the outage shows", func(t *testing.T) { shop.showsTheOutage(t, dashboards) })
-	t.Run("an exemplar's trace is in Jaeger, and leads to its log lines", func(t *testing.T) { shop.exemplarOpensItsTrace(t, dashboards) })
+	t.Run("the metrics are ours", func(t *testing.T) { store.knowsTheMetrics(t, dashboards) })
+	t.Run("the outage shows", func(t *testing.T) { store.showsTheOutage(t, dashboards) })
+	t.Run("an exemplar's trace is in Jaeger, and leads to its log lines", func(t *testing.T) { store.exemplarOpensItsTrace(t, dashboards) })
 }

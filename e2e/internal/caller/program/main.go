@@ -4,12 +4,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log"
-	"net/rpc"
 	"os"
 
 	"github.com/otelbreaker/otelbreaker/e2e/internal/caller"
+	"github.com/otelbreaker/otelbreaker/e2e/internal/child"
 )
 
 func main() {
@@ -21,13 +20,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := rpc.Register(c); err != nil {
+	if err := child.Serve(c); err != nil {
 		log.Fatal(err)
 	}
-	rpc.ServeConn(struct { // until standard input ends
-		io.Reader
-		io.WriteCloser
-	}{os.Stdin, os.Stdout})
 	if err := stop(); err != nil {
 		log.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/rpc"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,12 +19,13 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/otelbreaker/otelbreaker/e2e/internal/caller"
+	"github.com/otelbreaker/otelbreaker/e2e/internal/child"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/panel"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/stack"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/timescale"
 )
 
-// supplier is a dependency of the shop, and how it behaves now.
+// supplier is a dependency of the store, and how it behaves now.
 type supplier struct {
 	service, endpoint string
 	url               string
@@ -83,9 +83,9 @@ func hurried(t *testing.T) func(name string, content []byte) ([]byte, error) {
 	}
 }
 
-// shop is two programs, two processes each, that call three dependencies; with all that is told of it: one program is
+// store is two programs, two processes each, that call three dependencies; with all that is told of it: one program is
 // scraped, the other sends its metrics through a collector.
-type shop struct {
+type store struct {
 	prometheus *stack.Prometheus
 	jaeger     *stack.Jaeger
 	sources    panel.Sources
@@ -93,7 +93,7 @@ type shop struct {
 	callers    []*rpc.Client // two of checkout, two of search
 }
 
-func openShop(t *testing.T, recovery time.Duration) *shop {
+func openStore(t *testing.T, recovery time.Duration) *store {
 	t.Helper()
 	loki, jaeger := stack.StartLoki(t), stack.StartJaeger(t)
 	collector := stack.Start(t, append(loki.LogsTo(), jaeger.TracesTo()...)...)
@@ -111,12 +111,8 @@ func openShop(t *testing.T, recovery time.Duration) *shop {
 		}
 		plan.Dependencies = append(plan.Dependencies, d)
 	}
-	binary := filepath.Join(t.TempDir(), "caller")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./internal/caller/program")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the caller: %v\n%s", err, out)
-	}
-	s := &shop{jaeger: jaeger}
+	binary := child.Build(t, "./internal/caller/program")
+	s := &store{jaeger: jaeger}
 	var targets []stack.Target
 	for _, program := range []struct{ name, exporter string }{{"checkout", "prometheus"}, {"search", "otlp"}} {
 		for i := range 2 {
@@ -147,32 +143,7 @@ func startCaller(t *testing.T, binary string, plan caller.Plan, env ...string) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(binary, string(argument))
-	command.Env = env
-	command.Stderr = os.Stderr
-	in, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	client = rpc.NewClient(struct {
-		io.Reader
-		io.WriteCloser
-	}{out, in})
-	t.Cleanup(func() {
-		_ = client.Close() // ends its standard input, and with it the process
-		giveUp := time.AfterFunc(settle, func() { _ = command.Process.Kill() })
-		defer giveUp.Stop()
-		if err := command.Wait(); err != nil {
-			t.Errorf("a caller ended with: %v", err)
-		}
-	})
+	client = child.Start(t, binary, env, string(argument))
 	if err := client.Call("Caller.Address", struct{}{}, &address); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +151,7 @@ func startCaller(t *testing.T, binary string, plan caller.Plan, env ...string) (
 }
 
 // operate is what an operator does on one process.
-func (s *shop) operate(t *testing.T, process int, service, do string) {
+func (s *store) operate(t *testing.T, process int, service, do string) {
 	t.Helper()
 	if err := s.callers[process].Call("Caller.Operate", caller.Operation{Service: service, Do: do}, &struct{}{}); err != nil {
 		t.Fatal(err)
@@ -188,7 +159,7 @@ func (s *shop) operate(t *testing.T, process int, service, do string) {
 }
 
 // awaits waits until a query answers with a 1.
-func (s *shop) awaits(t *testing.T, what, promQL string) {
+func (s *store) awaits(t *testing.T, what, promQL string) {
 	t.Helper()
 	waitUntil(t, what+": "+promQL, func() bool {
 		vector := query(t, s.prometheus, promQL)
@@ -197,7 +168,7 @@ func (s *shop) awaits(t *testing.T, what, promQL string) {
 }
 
 // settles waits until there is something of everything: samples enough for a rate, and all that rules record.
-func (s *shop) settles(t *testing.T) {
+func (s *store) settles(t *testing.T) {
 	t.Helper()
 	s.awaits(t, "samples of every breaker over some exports", `count(count_over_time(circuit_breaker_state[1h]) >= 20) == bool 12`)
 	for _, recorded := range []string{"refusing:ratio", "failures:ratio_rate5m", "blocked:ratio_rate5m"} {
@@ -207,7 +178,7 @@ func (s *shop) settles(t *testing.T) {
 }
 
 // number is the value of a query that has one.
-func (s *shop) number(t *testing.T, promQL string) model.SampleValue {
+func (s *store) number(t *testing.T, promQL string) model.SampleValue {
 	t.Helper()
 	vector := query(t, s.prometheus, promQL)
 	if len(vector) != 1 {
@@ -218,7 +189,7 @@ func (s *shop) number(t *testing.T, promQL string) model.SampleValue {
 
 // outage takes payments down twice, and up again in between; on one process of each program an operator has disabled
 // the breaker of recommendations, which would have opened.
-func (s *shop) outage(t *testing.T) {
+func (s *store) outage(t *testing.T) {
 	t.Helper()
 	const of = `circuit_breaker_state{service="payments"}`
 	for _, process := range []int{0, 2} {
@@ -241,13 +212,13 @@ func (s *shop) outage(t *testing.T) {
 	s.awaits(t, "payments open again, everywhere", `sum(`+of+` == bool 2) == bool 4`)
 }
 
-// view is all that has been since the shop opened.
-func (s *shop) view(chosen map[string][]string) panel.View {
+// view is all that has been since the store opened.
+func (s *store) view(chosen map[string][]string) panel.View {
 	return panel.View{From: s.opened, To: time.Now(), Chosen: chosen, Interval: 60 * time.Second / hurry, Shortened: hurry}
 }
 
 // ask asks all queries of a panel, and counts what came back; each must have had some.
-func (s *shop) ask(t *testing.T, d panel.Dashboard, p panel.Panel, chosen map[string][]string) panel.Count {
+func (s *store) ask(t *testing.T, d panel.Dashboard, p panel.Panel, chosen map[string][]string) panel.Count {
 	t.Helper()
 	var all panel.Count
 	for i, target := range p.Targets {
@@ -267,7 +238,7 @@ func (s *shop) ask(t *testing.T, d panel.Dashboard, p panel.Panel, chosen map[st
 	return all
 }
 
-func (s *shop) askAnnotation(t *testing.T, a panel.Annotation) {
+func (s *store) askAnnotation(t *testing.T, a panel.Annotation) {
 	t.Helper()
 	var count panel.Count
 	// What a process logs reaches Loki some time after its metrics.
@@ -284,7 +255,7 @@ func (s *shop) askAnnotation(t *testing.T, a panel.Annotation) {
 }
 
 // metrics are the names of all there are.
-func (s *shop) metrics(t *testing.T) []string {
+func (s *store) metrics(t *testing.T) []string {
 	t.Helper()
 	values, _, err := s.prometheus.API.LabelValues(t.Context(), model.MetricNameLabel, nil, s.opened, time.Now())
 	if err != nil {
@@ -298,7 +269,7 @@ func (s *shop) metrics(t *testing.T) []string {
 }
 
 // knowsTheMetrics has Prometheus parse every query, and compares the metrics in it with those there are.
-func (s *shop) knowsTheMetrics(t *testing.T, dashboards []panel.Dashboard) {
+func (s *store) knowsTheMetrics(t *testing.T, dashboards []panel.Dashboard) {
 	t.Helper()
 	there := s.metrics(t)
 	for _, d := range dashboards {
@@ -350,7 +321,7 @@ type result struct {
 	}
 }
 
-func (s *shop) result(t *testing.T, dashboards []panel.Dashboard, uid, title string, query int) (r result) {
+func (s *store) result(t *testing.T, dashboards []panel.Dashboard, uid, title string, query int) (r result) {
 	t.Helper()
 	_, p := find(t, dashboards, uid, title)
 	answer, err := s.sources.Ask(t.Context(), s.view(nil), p, p.Targets[query])
@@ -365,7 +336,7 @@ func (s *shop) result(t *testing.T, dashboards []panel.Dashboard, uid, title str
 
 // showsTheOutage compares what panels show with what the processes' own counters say. Payments is open meanwhile, and
 // its probes go on failing, so that only what an outage begins and ends with stands still.
-func (s *shop) showsTheOutage(t *testing.T, dashboards []panel.Dashboard) {
+func (s *store) showsTheOutage(t *testing.T, dashboards []panel.Dashboard) {
 	t.Helper()
 	sum := func(r result, by ...string) (sum float64) {
 		for _, series := range r.Result {
@@ -403,7 +374,7 @@ func (s *shop) showsTheOutage(t *testing.T, dashboards []panel.Dashboard) {
 }
 
 // exemplarOpensItsTrace follows the way from a recovery on the heatmap to the trace of the call that ended it.
-func (s *shop) exemplarOpensItsTrace(t *testing.T, dashboards []panel.Dashboard) {
+func (s *store) exemplarOpensItsTrace(t *testing.T, dashboards []panel.Dashboard) {
 	t.Helper()
 	_, p := find(t, dashboards, "otelbreaker-overview", "Recovery time")
 	answer, err := s.sources.Ask(t.Context(), s.view(nil), p, p.Targets[0])
