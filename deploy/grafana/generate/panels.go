@@ -1,5 +1,7 @@
 package main
 
+import "strconv"
+
 // step is where a threshold begins, and the colour from there on.
 type step struct {
 	from  any // nil: from the beginning
@@ -29,7 +31,7 @@ var (
 func mapped(texts ...[2]string) []object {
 	options := object{}
 	for i, t := range texts {
-		options[string(rune('0'+i))] = object{"index": i, "text": t[0], "color": t[1]}
+		options[strconv.Itoa(i)] = object{"index": i, "text": t[0], "color": t[1]}
 	}
 	return []object{{"type": "value", "options": options}}
 }
