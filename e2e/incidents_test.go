@@ -36,13 +36,13 @@ const (
 // expected is what has to come of each incident, and nothing else may. It is written by hand, and is the specification:
 // Paged, somebody is told; Fired, somebody has been told already by another alert, which holds this one back.
 var expected = matrix.Matrix{
-	incident.CleanOutage:       {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired},
+	incident.CleanOutage:       {open: matrix.Paged, failureRate: matrix.Fired},
 	incident.Flapping:          {flapping: matrix.Paged},
 	incident.SlowFailureRate:   {failureRate: matrix.Paged},
 	incident.StuckOpen:         {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, stuckOpen: matrix.Paged},
 	incident.NotRecovering:     {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, notRecovering: matrix.Paged},
 	incident.SlowRecovery:      {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, slowRecovery: matrix.Paged},
-	incident.FleetOutage:       {fleetOpen: matrix.Paged, open: matrix.Fired, failureRate: matrix.Fired, blocked: matrix.Fired},
+	incident.FleetOutage:       {fleetOpen: matrix.Paged, open: matrix.Fired, failureRate: matrix.Fired},
 	incident.ForgottenDisabled: {overrideLeftOn: matrix.Paged},
 	incident.ForgottenOpen:     {open: matrix.Paged, blocked: matrix.Fired, stuckOpen: matrix.Paged, overrideLeftOn: matrix.Fired},
 	incident.TelemetryGone:     {telemetryGone: matrix.Paged},
@@ -90,7 +90,7 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 	t.Helper()
 	th.began = time.Now()
 	accounts := make(map[string]incident.Account)
-	main, second, third := make(map[string]*actor), make(map[string]*actor), make(map[string]*actor)
+	main, second, third := make(map[string]actor), make(map[string]actor), make(map[string]actor)
 	for _, route := range routes {
 		main[route] = th.enter(t, route, 0, incident.Plan{Scripts: []string{
 			incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
@@ -103,18 +103,14 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 	// In the middle of an outage the third process is restarted, by which its breaker is closed.
 	for _, route := range routes {
 		accounts[route] = th.when(t, third[route], incident.Restart+" is to happen", func(a incident.Account) bool { return len(a.Onsets) > 0 })
-		if err := third[route].leave(); err != nil {
-			t.Fatalf("a process that was told to end: %v", err)
-		}
+		third[route].End(t)
 		th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}, Idle: true})
 	}
 	// When the fleet is well again, the second is killed.
 	for _, route := range routes {
 		account := th.when(t, second[route], incident.FleetOutage+" is over", func(a incident.Account) bool { return len(a.Ended) == 2 })
 		account.Onsets[incident.TelemetryGone] = time.Now()
-		if err := second[route].kill(); err != nil {
-			t.Fatal(err)
-		}
+		second[route].Kill(t)
 		accounts[route] = merge(accounts[route], account)
 	}
 	// The rest of the story takes its time: silence is silence for so long. What is late may be so for a while.
@@ -154,7 +150,7 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 }
 
 // when returns the account of a process as soon as it shows something.
-func (th *theatre) when(t *testing.T, a *actor, what string, shows func(incident.Account) bool) (account incident.Account) {
+func (th *theatre) when(t *testing.T, a actor, what string, shows func(incident.Account) bool) (account incident.Account) {
 	t.Helper()
 	waitUntil(t, what, func() bool {
 		var err error
