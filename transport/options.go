@@ -142,6 +142,15 @@ func WithMaxEndpoints(n int) Option {
 	})
 }
 
+// WithDisabled has every breaker begin disabled, as [breaker.WithDisabled] does: calls go through, and metrics and log
+// records tell what would have been blocked. The reason shows on the health page.
+func WithDisabled(reason string) Option {
+	return option(func(s *settings) error {
+		s.group = append(s.group, breaker.WithDisabled(reason))
+		return nil
+	})
+}
+
 // WithListeners has every breaker tell these listeners of its transitions.
 func WithListeners(listeners ...breaker.Listener) Option {
 	return option(func(s *settings) error {

@@ -52,6 +52,16 @@ func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestTheWholeGroupCanBeginDisabled(t *testing.T) {
+	calls, err := grpcbreaker.New(append(newTelemetry().options(), grpcbreaker.WithDisabled("trial"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := calls.Breakers().Get("dns:///a.example").Snapshot(); s.Override != breaker.Disabled || s.OverrideNote != "trial" {
+		t.Errorf("it is %v, %q", s.Override, s.OverrideNote)
+	}
+}
+
 // dialOnly dials one address, whatever it is asked for.
 func dialOnly(address string) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, _ string) (net.Conn, error) {
