@@ -72,6 +72,7 @@ func TestWhoImportsWhat(t *testing.T) {
 		"breaker":   `\.`,
 		"otelcb":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"logs":      `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+		"control":   `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"health":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"transport": `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 	} {
