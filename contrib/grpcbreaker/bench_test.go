@@ -18,7 +18,7 @@ func inert(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOpti
 func TestACallAllocatesLittle(t *testing.T) {
 	guarded := guard(t, newTelemetry())
 	conn := dial(t, "passthrough:///a.example:443", guarded.DialOptions()...)
-	b := guarded.Breakers().Get(conn.CanonicalTarget())
+	b := breakerOf(guarded, conn)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	desc := &grpc.StreamDesc{ServerStreams: true}
@@ -32,12 +32,11 @@ func TestACallAllocatesLittle(t *testing.T) {
 			_ = s.RecvMsg(nil)
 		}
 	}
-	// One of each is for the name of the target.
 	for _, c := range []struct {
 		name string
 		call func()
 		most float64
-	}{{"a call", unary, 3}, {"a stream", streaming, 9}} {
+	}{{"a call", unary, 1}, {"a stream", streaming, 6}} {
 		if n := testing.AllocsPerRun(200, c.call); n > c.most {
 			t.Errorf("%s: %v allocations", c.name, n)
 		} else {
@@ -55,7 +54,7 @@ func TestACallAllocatesLittle(t *testing.T) {
 func BenchmarkRejected(b *testing.B) {
 	guarded := guard(b, newTelemetry())
 	conn := dial(b, "passthrough:///a.example:443", guarded.DialOptions()...)
-	guarded.Breakers().Get(conn.CanonicalTarget()).ForceOpen("benchmark")
+	breakerOf(guarded, conn).ForceOpen("benchmark")
 	client := pb.NewTestServiceClient(conn)
 	ctx, in := b.Context(), &pb.SimpleRequest{}
 	b.Run("unary", func(b *testing.B) {

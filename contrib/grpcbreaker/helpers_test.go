@@ -226,7 +226,12 @@ func start(t testing.TB, s pb.TestServiceServer, options ...grpcbreaker.Option) 
 	return r
 }
 
-func (r *rig) breaker() *breaker.Breaker { return r.guarded.Breakers().Get(r.conn.CanonicalTarget()) }
+// breakerOf gives a connection's breaker.
+func breakerOf(guarded *grpcbreaker.Interceptors, conn *grpc.ClientConn) *breaker.Breaker {
+	return guarded.Breakers().Get(grpcbreaker.TargetKey(context.Background(), "", conn))
+}
+
+func (r *rig) breaker() *breaker.Breaker { return breakerOf(r.guarded, r.conn) }
 
 func (r *rig) call(ctx context.Context) error {
 	_, err := r.client.UnaryCall(ctx, &pb.SimpleRequest{})

@@ -121,7 +121,7 @@ func TestG11_AServerThatDiesBreaksItsStreamsOff(t *testing.T) {
 	if err := drain(stream); status.Code(err) != codes.Unavailable {
 		t.Errorf("received %v", err)
 	}
-	expect(t, guarded.Breakers().Get(conn.CanonicalTarget()), "broken off", counts{failure: 1})
+	expect(t, breakerOf(guarded, conn), "broken off", counts{failure: 1})
 }
 
 func TestG11_AStreamThatNobodyWantsSettlesAsGarbage(t *testing.T) {

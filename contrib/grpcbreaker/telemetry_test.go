@@ -118,7 +118,7 @@ func TestWithoutTracingAllElseIsTheSame(t *testing.T) {
 	guarded := guard(t, tel, tripsAtOnce)
 	conn := dial(t, serve(t, answers(errDown)), guarded.DialOptions()...) // without otelgrpc
 	client := pb.NewTestServiceClient(conn)
-	b := guarded.Breakers().Get(conn.CanonicalTarget())
+	b := breakerOf(guarded, conn)
 	for _, k := range kinds {
 		before := countsOf(b)
 		_ = k.call(t.Context(), client)
