@@ -39,22 +39,23 @@ func (r *request) unsent(err error, trailer metadata.MD) bool {
 	if r.cc == nil || trailer != nil || !says {
 		return false // not known
 	}
-	switch st.Code() {
+	switch connected := r.cc.GetState() == connectivity.Ready; st.Code() {
 	case codes.Unavailable:
-		return r.cc.GetState() == connectivity.Ready // so a connection there was
-	case codes.DeadlineExceeded: // in the words of the context: gRPC waited for a connection, or for its turn on one
-		return !strings.Contains(st.Message(), context.DeadlineExceeded.Error())
+		return connected
+	case codes.DeadlineExceeded: // where it is not the deadline itself: the caller's, or a service config's
+		return connected && r.ctx.Err() == nil && !strings.Contains(st.Message(), context.DeadlineExceeded.Error())
 	}
 	return true
 }
 
 // refused tells whether gRPC's client refused a message: one to be sent that is malformed or too large, or an answer that
 // is larger than the caller takes. Users' input may end up in a message, and must not open the breaker of a server that
-// never saw it. gRPC's errors do not tell these from a server's, so what it checked is checked again, and only where it
-// may have been at fault.
+// never saw it. gRPC's errors do not tell these from a server's. But what a server says instead of an answer has in its
+// trailer what is otherwise in the headers, and where there was an answer, what gRPC checked is checked again.
 func (r *request) refused(err error, trailer metadata.MD) bool {
 	st, _ := status.FromError(err)
 	switch text := st.Message(); {
+	case len(trailer) > 0:
 	case st.Code() == codes.Internal && strings.HasPrefix(text, "grpc: error while "): // marshaling, or compressing
 		_, err := r.size()
 		return r.message != nil && err != nil
@@ -66,9 +67,7 @@ func (r *request) refused(err error, trailer metadata.MD) bool {
 		size, err := r.size()
 		return err == nil && size == told && size > most
 	case st.Code() == codes.ResourceExhausted && strings.HasPrefix(text, "grpc: ") && strings.Contains(text, "larger than max"):
-		// Said by a server of what it got, this comes instead of an answer, and then what is otherwise in the headers is in
-		// the trailer.
-		return len(trailer) == 0
+		return true // what there was of an answer
 	}
 	return false
 }
