@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,10 +93,30 @@ func TestG12_AFloodOfKeysStaysBoundedAndSparesStreamsAndOpenBreakers(t *testing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 5_000 {
-		if err := call(fmt.Sprint("/strange.Service/", i), nil); err != nil {
-			t.Fatal(err)
+	var before, after runtime.MemStats
+	flood := func(from, to int) {
+		for i := from; i < to; i++ {
+			if err := call(fmt.Sprint("/strange.Service/", i), nil); err != nil {
+				t.Fatal(err)
+			}
 		}
+		runtime.GC()
+	}
+	flood(0, 10_000)
+	runtime.ReadMemStats(&before)
+	flood(10_000, 200_000)
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+	series := 0
+	for name := range tel.counters(t) {
+		if strings.HasPrefix(name, "circuit_breaker.state ") {
+			series++
+		}
+	}
+	if series > most+1 {
+		t.Errorf("there are %d series of the state", series)
 	}
 	n := 0
 	for range guarded.Breakers().All() {
