@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"weak"
 
 	"google.golang.org/grpc"
 )
@@ -52,7 +51,9 @@ const (
 )
 
 // targets remembers the keys of connections, so that a call costs a look rather than a new string. It is of fixed size,
-// connections that fall into one slot take turns, and it keeps none of them in memory.
+// and connections that fall into one slot take turns. It keeps none of them in memory, also not by a weak pointer, which
+// garbage collection makes calls wait for: they are known by the hash of their address. One that comes to lie where another
+// was, and has its target, takes its key over.
 var targets = keys{seed: maphash.MakeSeed()}
 
 type keys struct {
@@ -61,17 +62,18 @@ type keys struct {
 }
 
 type remembered struct {
-	cc  weak.Pointer[grpc.ClientConn]
-	key string
+	address     uint64
+	target, key string
 }
 
 func (k *keys) of(cc *grpc.ClientConn) string {
-	slot := &k.slots[maphash.Comparable(k.seed, cc)%targetSlots]
-	if r := slot.Load(); r != nil && r.cc.Value() == cc {
+	address := maphash.Comparable(k.seed, cc)
+	slot := &k.slots[address%targetSlots]
+	if r := slot.Load(); r != nil && r.address == address && r.target == cc.Target() {
 		return r.key
 	}
 	key := endpoint(cc.CanonicalTarget())
-	slot.Store(&remembered{weak.Make(cc), key})
+	slot.Store(&remembered{address, cc.Target(), key})
 	return key
 }
 
@@ -141,7 +143,7 @@ func plain(name string) bool {
 
 // canonicalPort gives the number of a port, also of one that is named, as https is, and "" where it has none.
 func canonicalPort(port string) string {
-	n, err := net.LookupPort("tcp", port)
+	n, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
 	if err != nil {
 		return ""
 	}

@@ -39,13 +39,15 @@ func (r *request) unsent(err error, trailer metadata.MD) bool {
 	if r.cc == nil || trailer != nil || !says {
 		return false // not known
 	}
-	switch connected := r.cc.GetState() == connectivity.Ready; st.Code() {
+	connected := r.cc.GetState() == connectivity.Ready
+	switch st.Code() {
 	case codes.Unavailable:
 		return connected
 	case codes.DeadlineExceeded: // where it is not the deadline itself: the caller's, or a service config's
 		return connected && r.ctx.Err() == nil && !strings.Contains(st.Message(), context.DeadlineExceeded.Error())
+	default:
+		return true
 	}
-	return true
 }
 
 // refused tells whether gRPC's client refused a message: one to be sent that is malformed or too large, or an answer that
