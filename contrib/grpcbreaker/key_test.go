@@ -131,6 +131,22 @@ func TestTheKeyOfAnothersTargetIsTheTarget(t *testing.T) {
 	}
 }
 
+// The same text is two targets where only one of the connections has the resolver that it asks for.
+func TestTheKeyIsOfTheConnectionAndNotOfItsText(t *testing.T) {
+	own := manual.NewBuilderWithScheme("registry")
+	own.InitialState(resolver.State{})
+	for range 1_000 { // so that some fall into one slot
+		for want, conn := range map[string]*grpc.ClientConn{
+			"registry:///Payments":        unused(t, "registry:///Payments", grpc.WithResolvers(own)),
+			"dns:///registry:///Payments": unused(t, "registry:///Payments"),
+		} {
+			if got := grpcbreaker.TargetKey(t.Context(), "", conn); got != want {
+				t.Fatalf("the key is %s, want %s", got, want)
+			}
+		}
+	}
+}
+
 // One breaker guards all connections to an endpoint, and there are more of them than are remembered at a time.
 func TestG12_ManyConnectionsToOneEndpointShareItsBreaker(t *testing.T) {
 	guarded := guard(t, newTelemetry())

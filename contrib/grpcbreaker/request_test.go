@@ -8,8 +8,10 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -270,4 +272,62 @@ func TestG09_WhatIsRefusedBeneathIsIgnored(t *testing.T) {
 		t.Errorf("it came as %v", err)
 	}
 	expect(t, breakerOf(guarded, conn), "refused", counts{ignored: 1})
+}
+
+// tardy are credentials that take until the deadline, and say so in their own words.
+type tardy struct{ broken }
+
+func (tardy) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	<-ctx.Done()
+	return nil, status.Error(codes.DeadlineExceeded, "no token in time")
+}
+
+// A deadline that passes before anything is sent is a failure as any other is, also that of a service config.
+func TestG09_ADeadlineThatPassesBeforeTheCallIsSentIsAFailure(t *testing.T) {
+	config := grpc.WithDefaultServiceConfig(`{"methodConfig": [{
+		"name": [{"service": "grpc.testing.TestService", "method": "UnaryCall"}], "timeout": "0.03s"}]}`)
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	expectLate := func(name string, guarded *grpcbreaker.Interceptors, conn *grpc.ClientConn, ctx context.Context) {
+		t.Helper()
+		if err := kinds[0].call(ctx, pb.NewTestServiceClient(conn)); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("%s: %v", name, err)
+		}
+		expect(t, breakerOf(guarded, conn), name, counts{failure: 1})
+	}
+
+	guarded := guard(t, newTelemetry(), neverTrips)
+	expectLate("credentials that are late", guarded, dial(t, serve(t, answers(nil)),
+		append(guarded.DialOptions(), grpc.WithPerRPCCredentials(tardy{}))...), soon())
+
+	nobody := dial(t, "127.0.0.1:1", append(guarded.DialOptions(), config, grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))...)
+	expectLate("no connection in the service config's time", guarded, nobody, t.Context())
+
+	s, arrived := stalling()
+	conn := dial(t, serve(t, s, grpc.MaxConcurrentStreams(1)), append(guarded.DialOptions(), config)...)
+	// The only place is taken by another call, of a method that the service config leaves its time.
+	held, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := conn.NewStream(held, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/grpc.testing.TestService/FullDuplexCall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	expectLate("no place in the service config's time", guarded, conn, t.Context())
+	runtime.KeepAlive(stream)
+}
+
+// A server that has sent headers says in its trailer no more than its status.
+func TestG09_AServersWordsAreNotTakenForTheClients(t *testing.T) {
+	s := answers(nil)
+	s.unary = func(ctx context.Context, _ *pb.SimpleRequest) (*pb.SimpleResponse, error) {
+		_ = grpc.SendHeader(ctx, metadata.Pairs("a", "b"))
+		return nil, status.Error(codes.ResourceExhausted, "trying to send message larger than max (900 vs. 100)")
+	}
+	r := start(t, s, neverTrips)
+	_, _ = r.client.UnaryCall(t.Context(), noise(1000))
+	expect(t, r.breaker(), "of its own answer", counts{failure: 1})
 }
