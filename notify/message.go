@@ -48,7 +48,7 @@ func (r report) message(instance string, links []link) message {
 	service := shortened(clean(r.service), maxName)
 	headline := "Circuit breaker " + r.summary(service)
 	text := headline
-	if r.kind() != gathered {
+	if r.kind() != gathered && r.endpoint != "" {
 		text += fmt.Sprintf(" (%s)", shortened(clean(r.endpoint), maxName))
 	}
 	if r.kind() == opened || r.kind() == reopened {

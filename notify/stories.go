@@ -127,14 +127,14 @@ func (b *stories) opened(s *story, at, now time.Time) {
 	case s.flapping && before:
 		s.openings++
 		due = b.turn(s, now)
-	case !s.due.IsZero(): // what was before is not told yet
-		s.openings++
-	case s.flapping: // the outages that make it so are told once more, together
+	case s.flapping && s.openings+1 < len(s.recent): // the outages that make it so are told once more, together
 		s.openings, s.since, s.reopenings, s.blocked = len(s.recent), s.recent[0].at, 0, 0
 		for _, o := range s.recent {
 			s.reopenings += o.reopenings
 			s.blocked += o.blocked
 		}
+	case s.flapping, !s.due.IsZero(): // or what was before is not told yet
+		s.openings++
 	default:
 		s.begin(at)
 	}

@@ -1,0 +1,478 @@
+package notify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/notify"
+)
+
+// answers gives them one after the other, and 200 from then on; nil is an error of the network.
+func answers(all ...func() *http.Response) func(int, *http.Request) (*http.Response, error) {
+	return func(n int, _ *http.Request) (*http.Response, error) {
+		switch {
+		case n >= len(all):
+			return status(200, "ok"), nil
+		case all[n] == nil:
+			return nil, errNetwork
+		}
+		return all[n](), nil
+	}
+}
+
+func code(n int, header ...string) func() *http.Response {
+	return func() *http.Response { return status(n, "canary of an answer", header...) }
+}
+
+func gaps(all []request) (between []time.Duration) {
+	for i := 1; i < len(all); i++ {
+		between = append(between, all[i].at.Sub(all[i-1].at))
+	}
+	return between
+}
+
+// each kind of notifier, to which the same holds.
+func each(t *testing.T, f func(t *testing.T, r *rig, n notifier, channel string)) {
+	t.Helper()
+	t.Run("slack", func(t *testing.T) {
+		virtual(t, func(t *testing.T) {
+			r := newRig()
+			f(t, r, r.slack(t, notify.WithQueue(10)), "slack")
+		})
+	})
+	t.Run("webhook", func(t *testing.T) {
+		virtual(t, func(t *testing.T) {
+			r := newRig()
+			f(t, r, r.webhook(t, notify.WithQueue(10)), "webhook")
+		})
+	})
+}
+
+type notifier interface {
+	breaker.Listener
+	Close(context.Context) error
+}
+
+func TestWhatPassesIsTriedAgain(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		r.answer = answers(nil, code(500), code(503), code(429))
+		(&circuit{to: n, service: "payments"}).opens()
+		later(time.Minute)
+		got := r.requests()
+		if len(got) != 5 {
+			t.Fatalf("%d attempts", len(got))
+		}
+		pause := 500 * time.Millisecond
+		for i, gap := range gaps(got) {
+			if gap < pause/2 || gap > pause*3/2 {
+				t.Errorf("pause %d is %v, want %v, off by up to a half", i, gap, pause)
+			}
+			pause *= 2
+		}
+		if channel == "slack" && got[4].body != got[0].body {
+			t.Errorf("what is sent again differs:\n%s\n%s", got[0].body, got[4].body)
+		}
+		r.wantCounts(t, channel, 1, 0, 0)
+		if l := r.lines.get(); len(l) != 0 {
+			t.Errorf("logged, though it got through: %q", l)
+		}
+	})
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		r.answer = answers(code(429, "Retry-After", "30"))
+		c := &circuit{to: n, service: "payments"}
+		c.opens()
+		later(time.Minute)
+		got := r.requests()
+		if len(got) != 2 || gaps(got)[0] != 30*time.Second {
+			t.Fatalf("%d attempts, %v apart", len(got), gaps(got))
+		}
+		r.wantCounts(t, channel, 1, 0, 0)
+	})
+}
+
+// One that asks for more than there is: the message fails, and the next one waits as long as was asked.
+func TestRetryAfterBeyondTheBoundHoldsTheNextMessage(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		r.answer = answers(code(429, "Retry-After", "600"))
+		(&circuit{to: n, service: "payments"}).opens()
+		later(time.Minute)
+		(&circuit{to: n, service: "stock"}).opens()
+		later(10 * time.Minute)
+		got := r.requests()
+		if len(got) != 2 || gaps(got)[0] != 10*time.Minute {
+			t.Fatalf("%d attempts, %v apart", len(got), gaps(got))
+		}
+		r.wantCounts(t, channel, 1, 1, 0)
+	})
+}
+
+func TestRetryAfterMayBeADateOrNonsense(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		date := time.Now().Add(20 * time.Second).UTC().Format(http.TimeFormat)
+		r.answer = answers(code(503, "Retry-After", date), code(503, "Retry-After", "-5"), code(429, "Retry-After", "soon"),
+			code(429, "Retry-After", "99999999999999999999"))
+		(&circuit{to: r.webhook(t), service: "payments"}).opens()
+		later(time.Minute)
+		got := gaps(r.requests())
+		if len(got) != 4 || got[0] != 20*time.Second {
+			t.Fatalf("attempts are %v apart", got)
+		}
+		for _, gap := range got[1:] {
+			if gap <= 0 || gap > 10*time.Second {
+				t.Errorf("attempts are %v apart", got)
+			}
+		}
+	})
+}
+
+func TestOtherAnswersAreFinal(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		for i, status := range []int{400, 401, 403, 404, 410, 301, 302, 307, 308} {
+			r.answer = func(int, *http.Request) (*http.Response, error) {
+				return code(status, "Location", "https://elsewhere.example/", "Retry-After", "60")(), nil
+			}
+			(&circuit{to: n, service: fmt.Sprint("s", i)}).opens()
+			later(10 * time.Second)
+			if got := len(r.requests()); got != i+1 {
+				t.Fatalf("%d attempts after status %d", got, status)
+			}
+			r.wantCounts(t, channel, 0, int64(i+1), 0)
+		}
+	})
+}
+
+func TestG07_ADeadWebhookSlowsNobodyAndItsQueueIsBounded(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		r.answer = func(_ int, q *http.Request) (*http.Response, error) {
+			<-q.Context().Done() // a black hole
+			return nil, q.Context().Err()
+		}
+		begin := time.Now()
+		for i := range 500 {
+			(&circuit{to: n, service: fmt.Sprint("s", i)}).opens()
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("the listener took %v", took)
+		}
+		later(0)
+		// One is on its way, at most, and ten wait.
+		_, _, dropped := r.counts(t, channel)
+		if dropped < 489 || dropped > 490 {
+			t.Errorf("%d dropped", dropped)
+		}
+		later(time.Hour)
+		_, failed, dropped := r.counts(t, channel)
+		if failed+dropped != 500 {
+			t.Errorf("%d failed and %d dropped of 500", failed, dropped)
+		}
+		// It is told once a minute at most, and by what it is.
+		logged := r.lines.get()
+		if len(logged) < 2 || len(logged) > 61 {
+			t.Errorf("%d lines: %q", len(logged), logged)
+		}
+		if last := logged[len(logged)-1]; !strings.Contains(last, `"error":"timeout"`) || !strings.Contains(last, `"channel":"`+channel) {
+			t.Errorf("logged: %s", last)
+		}
+		r.answer = nil
+		(&circuit{to: n, service: "after"}).opens()
+		later(0)
+		r.wantCounts(t, channel, 1, failed, dropped)
+	})
+}
+
+// A client that does not even mind its context holds up nothing but the messages.
+func TestG07_AClientThatHangsHoldsNobodyUp(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		free := make(chan struct{})
+		r.answer = func(int, *http.Request) (*http.Response, error) {
+			<-free
+			return status(200, "ok"), nil
+		}
+		for i := range 30 {
+			(&circuit{to: n, service: fmt.Sprint("s", i)}).opens()
+			synctest.Wait()
+		}
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		err := n.Close(ctx)
+		if took := time.Since(begin); took != 3*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "11 not sent") ||
+			!strings.Contains(err.Error(), "and 6 more") {
+			t.Errorf("Close: %v", err)
+		}
+		r.wantCounts(t, channel, 0, 1, 29)
+		close(free)
+		later(0)
+		r.wantCounts(t, channel, 0, 1, 29) // the one that came too late is not counted again
+		closeNow(t, n)
+	})
+}
+
+func TestG07_PanicAndGoexitInTheClientHarmNobody(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		r.answer = func(n int, _ *http.Request) (*http.Response, error) {
+			switch n {
+			case 0:
+				panic(address)
+			case 1:
+				runtime.Goexit()
+			}
+			return status(200, "ok"), nil
+		}
+		for i := range 3 {
+			(&circuit{to: n, service: fmt.Sprint("s", i)}).opens()
+		}
+		later(5 * time.Second)
+		r.wantCounts(t, channel, 1, 2, 0)
+		closeNow(t, n)
+	})
+}
+
+// What is dropped is a follow-up as long as there is one.
+func TestTheOldestFollowUpIsDroppedFirst(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		s := r.slack(t, notify.WithQueue(3))
+		for _, name := range []string{"a", "b"} {
+			c := &circuit{to: s, service: name}
+			c.opens()
+			later(2 * time.Second)
+			c.reopens() // waits for five minutes
+		}
+		for _, name := range []string{"c", "d", "e"} { // at once, but a second apart
+			(&circuit{to: s, service: name}).opens()
+		}
+		later(10 * time.Minute)
+		want(t, r.texts(t), "opened: a", "opened: b", "opened: c", "opened: d", "opened: e")
+		r.wantCounts(t, "slack", 5, 0, 2)
+
+		w := r.webhook(t, notify.WithQueue(3))
+		release := make(chan struct{})
+		r.answer = func(n int, _ *http.Request) (*http.Response, error) {
+			if n == 5 {
+				<-release
+			}
+			return status(200, ""), nil
+		}
+		c := &circuit{to: w, service: "f"}
+		c.opens()
+		synctest.Wait() // it is on its way
+		c.closes(time.Second, 0)
+		c.opens()
+		c.reopens() // two too many
+		close(release)
+		later(0)
+		var got []string
+		for _, q := range r.requests()[5:] {
+			got = append(got, jsonOf(t, q.body)["event_type"].(string))
+		}
+		want(t, got, "circuit_opened", "circuit_closed", "circuit_opened", "circuit_reopened")
+		r.wantCounts(t, "webhook", 4, 0, 2)
+	})
+}
+
+func TestCloseSendsWhatWaits(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		s := r.slack(t)
+		c := &circuit{to: s, service: "payments"}
+		c.opens()
+		later(time.Second)
+		c.reopens() // due in five minutes
+		for i := range 9 {
+			(&circuit{to: s, service: fmt.Sprint("s", i)}).opens() // a second apart
+		}
+		begin := time.Now()
+		closeNow(t, s)
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		if got := r.texts(t); len(got) != 11 {
+			t.Errorf("%d messages: %q", len(got), got)
+		}
+		closeNow(t, s)
+		c.closes(time.Minute, 0) // of which only the closing would be told
+		later(time.Hour)
+		r.wantCounts(t, "slack", 11, 0, 1)
+	})
+}
+
+func TestCloseSaysWhatWasNotSent(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		r.answer = func(int, *http.Request) (*http.Response, error) { return status(500, ""), nil }
+		(&circuit{to: n, service: "pay\nments<!channel>", endpoint: "db"}).opens()
+		begin := time.Now()
+		err := n.Close(context.Background())
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("without a deadline it took %v", took)
+		}
+		if err == nil || !strings.Contains(err.Error(), `1 not sent: "pay ments<!channel>" (db)`) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		r.wantCounts(t, channel, 0, 1, 0)
+	})
+	each(t, func(t *testing.T, r *rig, n notifier, _ string) { // what has failed for good, within the time
+		r.answer = func(int, *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return status(404, ""), nil
+		}
+		(&circuit{to: n, service: "payments"}).opens()
+		if err := n.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "1 not sent") {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+func TestCloseOfOneThatDidNothing(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		closeNow(t, n)
+		closeNow(t, n)
+		var none context.Context
+		if err := n.Close(none); err != nil && !strings.Contains(err.Error(), "context is nil") {
+			t.Error(err)
+		}
+		r.wantCounts(t, channel, 0, 0, 0) // they are there from the beginning
+	})
+}
+
+// The goroutine lives only while there is something to send: the bubble would not end with one that waits.
+func TestG19_ANotifierThatIsNeverClosedLeavesNoGoroutine(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		s, err := notify.NewSlack(address, r.options()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := notify.NewWebhook(address, r.options()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []breaker.Listener{s, w} {
+			c := &circuit{to: n, service: "payments"}
+			c.opens()
+			later(time.Minute)
+			c.reopens()
+			later(time.Hour)
+		}
+		r.wantCounts(t, "slack", 2, 0, 0)
+		r.wantCounts(t, "webhook", 3, 0, 0)
+	})
+}
+
+func TestG19_ManyBreakersAtOnceConcurrentSafe(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		const breakers, outages = 8, 20
+		r.answer = func(n int, _ *http.Request) (*http.Response, error) {
+			if n%7 == 3 {
+				return nil, errNetwork
+			}
+			return status(200, "ok"), nil
+		}
+		done := make(chan struct{})
+		for i := range breakers {
+			go func() {
+				c := &circuit{to: n, service: fmt.Sprint("s", i)}
+				for range outages {
+					c.opens()
+					time.Sleep(time.Duration(i+1) * 13 * time.Millisecond)
+					c.reopens()
+					c.closes(time.Second, 1)
+				}
+				done <- struct{}{}
+			}()
+		}
+		for range breakers {
+			<-done
+		}
+		_ = n.Close(t.Context())
+		sent, failed, dropped := r.counts(t, channel)
+		if channel == "webhook" && sent+failed+dropped != breakers*outages*5 {
+			t.Errorf("sent %d, failed %d, dropped %d of %d", sent, failed, dropped, breakers*outages*5)
+		}
+		if channel == "slack" { // the last of each says that it is closed
+			last := map[string]string{}
+			for _, text := range r.texts(t) {
+				for i := range breakers {
+					if name := fmt.Sprint("s", i); strings.Contains(text, name) {
+						last[name] = text
+					}
+				}
+			}
+			for name, text := range last {
+				if !strings.Contains(text, "closed") {
+					t.Errorf("the last of %s is %q", name, text)
+				}
+			}
+		}
+	})
+}
+
+func TestG12_TheBreakersThatAreRememberedAreBounded(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		s := r.slack(t, notify.WithQueue(1))
+		for i := range 5000 {
+			c := &circuit{to: s, service: fmt.Sprint("s", i)}
+			c.opens()
+			c.closes(time.Second, 0)
+			time.Sleep(time.Second)
+		}
+		later(time.Minute)
+		if n := notify.Remembered(s); n > notify.MaxStories {
+			t.Errorf("%d are remembered, want at most %d", n, notify.MaxStories)
+		}
+	})
+}
+
+// A logger that panics or hangs is nobody's problem.
+func TestG07_ALoggerThatMisbehavesHarmsNobody(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		r.answer = func(int, *http.Request) (*http.Response, error) { return status(404, ""), nil }
+		s := r.slack(t, notify.WithLogger(slog.New(slog.NewTextHandler(panics{}, nil))))
+		(&circuit{to: s, service: "payments"}).opens()
+		later(time.Second)
+		r.wantCounts(t, "slack", 0, 1, 0)
+	})
+}
+
+type panics struct{}
+
+func (panics) Write([]byte) (int, error) { panic("a logger's") }
+
+func TestTheCounterOutlivesItsNotifiers(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		for i := range 3 {
+			s := r.slack(t)
+			other := r.slack(t)
+			(&circuit{to: s, service: "a"}).opens()
+			(&circuit{to: other, service: "b"}).opens()
+			later(0)
+			closeNow(t, s)
+			r.wantCounts(t, "slack", int64(2*(i+1)), 0, 0)
+			closeNow(t, other)
+		}
+		named := r.slack(t, notify.WithName("#on-call"))
+		(&circuit{to: named, service: "a"}).opens()
+		later(0)
+		r.wantCounts(t, "#on-call", 1, 0, 0)
+		r.wantCounts(t, "slack", 6, 0, 0)
+	})
+}
