@@ -33,7 +33,8 @@ func ExampleNewSlack() {
 		fmt.Println(err)
 		return
 	}
-	_ = &http.Client{Transport: guarded}
+	client := &http.Client{Transport: guarded}
+	_, _ = client.Head("https://pay.example/") // and when it fails often enough, Slack knows
 	// Output:
 	// notify: the webhook's address is empty: allowed is https://host/path and nothing around it, or http:// on loopback or with WithInsecureHTTP
 }

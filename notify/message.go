@@ -82,6 +82,7 @@ func (r report) summary(service string) string {
 		return fmt.Sprintf("reopened %s: %s", times(r.reopenings), service)
 	case gathered:
 		return fmt.Sprintf("flapping: %s opened %s in %s, now %s", service, times(r.openings), span(r.when.Sub(r.since)), stateText(r.state))
+	case recovered:
 	}
 	switch r.reason.Rule {
 	case breaker.RuleReset:

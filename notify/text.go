@@ -67,7 +67,7 @@ func inert(s string, most int) string {
 		switch other, found := alike[r]; {
 		case found && (r != ':' && r != '.' || word(after) || after == '/'):
 			b.WriteString(other)
-		case r == '_' && !(word(before) && word(after)):
+		case r == '_' && (!word(before) || !word(after)):
 			b.WriteString("ˍ")
 		default:
 			b.WriteRune(r)
