@@ -183,20 +183,19 @@ func span(d time.Duration) string {
 
 // reasonText says which rule it was, with the numbers that it saw.
 func reasonText(r breaker.Reason) string {
-	text := func(format string, values ...any) string { return fmt.Sprintf(format, values...) }
 	switch r.Rule {
 	case breaker.RuleConsecutiveFailures:
-		return text("%s consecutive failures, allowed below %s", number(r.Observed), number(r.Threshold))
+		return fmt.Sprintf("%s consecutive failures, allowed below %s", number(r.Observed), number(r.Threshold))
 	case breaker.RuleFailureRate:
-		return text("failure rate %s %%, allowed below %s %%", number(100*r.Observed), number(100*r.Threshold))
+		return fmt.Sprintf("failure rate %s %%, allowed below %s %%", number(100*r.Observed), number(100*r.Threshold))
 	case breaker.RuleSlowCallRate:
-		return text("slow calls %s %%, allowed below %s %%", number(100*r.Observed), number(100*r.Threshold))
+		return fmt.Sprintf("slow calls %s %%, allowed below %s %%", number(100*r.Observed), number(100*r.Threshold))
 	case breaker.RuleProbeFailed:
 		return "the probe failed"
 	case breaker.RuleProbeTimeout:
 		return "the probe did not end in time"
 	case breaker.RuleProbesSucceeded:
-		return text("successful probes %s of %s", number(r.Observed), number(r.Threshold))
+		return fmt.Sprintf("successful probes %s of %s", number(r.Observed), number(r.Threshold))
 	}
 	what, known := map[string]string{
 		breaker.RuleForced: "forced open by an operator", breaker.RuleDisabled: "disabled by an operator",

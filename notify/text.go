@@ -85,7 +85,9 @@ func fit(s string, most int, as func(rune) string) string {
 	length, mark := 0, 0 // mark: where the text would be cut
 	for _, r := range s {
 		piece := as(r)
-		length += len(utf16.Encode([]rune(piece)))
+		for _, p := range piece {
+			length += utf16.RuneLen(p)
+		}
 		if length > most {
 			return b.String()[:mark] + cut
 		}
