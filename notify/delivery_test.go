@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/notify"
 )
@@ -255,22 +258,23 @@ func TestTheOldestFollowUpIsDroppedFirst(t *testing.T) {
 			later(2 * time.Second)
 			c.reopens() // waits for five minutes
 		}
-		for _, name := range []string{"c", "d", "e"} { // at once, but a second apart
+		for _, name := range []string{"c", "d", "e", "f"} { // the first at once, and the others a second apart
 			(&circuit{to: s, service: name}).opens()
+			synctest.Wait()
 		}
 		later(10 * time.Minute)
-		want(t, r.texts(t), "opened: a", "opened: b", "opened: c", "opened: d", "opened: e")
-		r.wantCounts(t, "slack", 5, 0, 2)
+		want(t, r.texts(t), "opened: a", "opened: b", "opened: c", "opened: d", "opened: e", "opened: f")
+		r.wantCounts(t, "slack", 6, 0, 2)
 
 		w := r.webhook(t, notify.WithQueue(3))
 		release := make(chan struct{})
 		r.answer = func(n int, _ *http.Request) (*http.Response, error) {
-			if n == 5 {
+			if n == 6 {
 				<-release
 			}
 			return status(200, ""), nil
 		}
-		c := &circuit{to: w, service: "f"}
+		c := &circuit{to: w, service: "g"}
 		c.opens()
 		synctest.Wait() // it is on its way
 		c.closes(time.Second, 0)
@@ -279,7 +283,7 @@ func TestTheOldestFollowUpIsDroppedFirst(t *testing.T) {
 		close(release)
 		later(0)
 		var got []string
-		for _, q := range r.requests()[5:] {
+		for _, q := range r.requests()[6:] {
 			got = append(got, jsonOf(t, q.body)["event_type"].(string))
 		}
 		want(t, got, "circuit_opened", "circuit_closed", "circuit_opened", "circuit_reopened")
@@ -475,4 +479,90 @@ func TestTheCounterOutlivesItsNotifiers(t *testing.T) {
 		r.wantCounts(t, "#on-call", 1, 0, 0)
 		r.wantCounts(t, "slack", 6, 0, 0)
 	})
+}
+
+func TestTheOrderIsKeptThroughRetries(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		r.answer = func(n int, _ *http.Request) (*http.Response, error) {
+			switch n % 4 {
+			case 1:
+				return nil, errNetwork
+			case 2:
+				return status(429, "", "Retry-After", "3"), nil
+			}
+			return status(200, ""), nil
+		}
+		w := r.webhook(t)
+		c := &circuit{to: w, service: "payments"}
+		for range 30 {
+			c.opens()
+			c.closes(time.Second, 0)
+			later(2 * time.Second)
+		}
+		later(10 * time.Minute)
+		var got, wanted []string
+		for _, q := range r.requests() {
+			fields := jsonOf(t, q.body)
+			if id := fmt.Sprint(fields["outage_id"], fields["event_type"]); len(got) == 0 || got[len(got)-1] != id {
+				got = append(got, id)
+			}
+		}
+		for i := range 30 {
+			for _, what := range []string{"circuit_opened", "circuit_half_open", "circuit_closed"} {
+				wanted = append(wanted, fmt.Sprintf("outage-%d%s", i+1, what))
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(wanted) {
+			t.Errorf("they arrived as %v", got)
+		}
+		r.wantCounts(t, "webhook", 90, 0, 0)
+	})
+}
+
+func TestG12_BreakersThatStayOpenMakeRoomToo(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		s := r.slack(t, notify.WithQueue(1))
+		for i := range notify.MaxStories + 50 {
+			(&circuit{to: s, service: fmt.Sprint("s", i)}).opens()
+		}
+		if n := notify.Remembered(s); n != notify.MaxStories {
+			t.Errorf("%d are remembered, want %d", n, notify.MaxStories)
+		}
+		later(time.Minute)
+		sent, _, dropped := r.counts(t, "slack")
+		if sent+dropped != notify.MaxStories+50 {
+			t.Errorf("%d sent and %d dropped of %d", sent, dropped, notify.MaxStories+50)
+		}
+	})
+}
+
+// What is not made by a breaker may have no contexts.
+func TestAnEventWithoutContextsIsTold(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		n.OnTransition(breaker.Event{Service: "payments", To: breaker.Open})
+		later(0)
+		r.wantCounts(t, channel, 1, 0, 0)
+	})
+}
+
+type refusing struct{ noop.MeterProvider }
+
+func (refusing) Meter(string, ...metric.MeterOption) metric.Meter { return refusingMeter{} }
+
+type refusingMeter struct{ noop.Meter }
+
+func (refusingMeter) Int64ObservableCounter(string, ...metric.Int64ObservableCounterOption) (metric.Int64ObservableCounter, error) {
+	return nil, errors.New("no more instruments")
+}
+
+func TestAMeterProviderThatRefusesIsTold(t *testing.T) {
+	_, err1 := notify.NewSlack(address, notify.WithMeterProvider(refusing{}))
+	_, err2 := notify.NewWebhook(address, notify.WithMeterProvider(refusing{}))
+	for _, err := range []error{err1, err2} {
+		if err == nil || !strings.Contains(err.Error(), "no more instruments") {
+			t.Errorf("refused: %v", err)
+		}
+	}
 }

@@ -5,14 +5,14 @@
 //	if err != nil {
 //		return err
 //	}
-//	defer slack.Close(ctx)
+//	defer slack.Close(context.Background()) // sends what waits, for five seconds at most
 //	guarded, err := transport.New(nil, transport.WithListeners(slack))
 //
 // # Delivery
 //
 // OnTransition only notes what happened, under a lock that is never held over anything that waits. One goroutine sends,
 // one message at a time and in order; it lives only while there is something to send, so a notifier that is never closed
-// leaves none behind either. Network errors, 5xx and 429 are tried again with growing, jittered pauses for two minutes
+// leaves none behind either (net/http keeps a connection for a minute and a half). Network errors, 5xx and 429 are tried again with growing, jittered pauses for two minutes
 // ([WithRetryFor]), not sooner than Retry-After asks; any other answer but 2xx is final. A message that got through
 // although its answer was lost comes twice.
 //
@@ -26,7 +26,7 @@
 // ([WithInterval]), and one when it ends. A breaker that opens for the third time in ten minutes ([WithFlapping]) is
 // flapping: its outages are gathered from then on, to one message in five minutes, until an opening comes that is no
 // longer the third in ten. What is told is the state at the time of sending: an outage that is over before its beginning
-// could be told is one message. With a bot ([NewSlackBot]) there is one message an outage, which is updated; its end is
+// could be told is one message. Half-open is not told, nor an override that moves no state. With a bot ([NewSlackBot]) there is one message an outage, which is updated; its end is
 // told in the message's thread as well. Breakers of the same service and endpoint are told of as one.
 //
 // # Secrets and untrusted text

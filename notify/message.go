@@ -27,7 +27,7 @@ func (r report) kind() messageKind {
 		return gathered
 	case r.state == breaker.Closed:
 		return recovered
-	case r.reopenings > 0:
+	case r.reopenings > 0 && r.begun:
 		return reopened
 	default:
 		return opened
@@ -81,7 +81,11 @@ func (r report) summary(service string) string {
 	case reopened:
 		return fmt.Sprintf("reopened %s: %s", times(r.reopenings), service)
 	case gathered:
-		return fmt.Sprintf("flapping: %s opened %s in %s, now %s", service, times(r.openings), span(r.when.Sub(r.since)), stateText(r.state))
+		what := "flapping: "
+		if !r.flapping { // they were gathered while nothing could be sent
+			what = "of "
+		}
+		return what + fmt.Sprintf("%s opened %s in %s, now %s", service, times(r.openings), span(r.when.Sub(r.since)), stateText(r.state))
 	case recovered:
 	}
 	switch r.reason.Rule {
@@ -185,11 +189,11 @@ func span(d time.Duration) string {
 func reasonText(r breaker.Reason) string {
 	switch r.Rule {
 	case breaker.RuleConsecutiveFailures:
-		return fmt.Sprintf("%s consecutive failures, allowed below %s", number(r.Observed), number(r.Threshold))
+		return fmt.Sprintf("%s consecutive failures (threshold %s)", number(r.Observed), number(r.Threshold))
 	case breaker.RuleFailureRate:
-		return fmt.Sprintf("failure rate %s %%, allowed below %s %%", number(100*r.Observed), number(100*r.Threshold))
+		return fmt.Sprintf("failure rate %s %% (threshold %s %%)", number(100*r.Observed), number(100*r.Threshold))
 	case breaker.RuleSlowCallRate:
-		return fmt.Sprintf("slow calls %s %%, allowed below %s %%", number(100*r.Observed), number(100*r.Threshold))
+		return fmt.Sprintf("slow calls %s %% (threshold %s %%)", number(100*r.Observed), number(100*r.Threshold))
 	case breaker.RuleProbeFailed:
 		return "the probe failed"
 	case breaker.RuleProbeTimeout:

@@ -52,7 +52,7 @@ type tallies struct {
 // tallyOf gives the tally of a name under a provider, and has it observed from the first time on.
 func tallyOf(p metric.MeterProvider, channel string) (*tally, error) {
 	all := &tallies{of: map[string]*tally{}}
-	if reflect.TypeOf(p).Comparable() { // one that is not cannot be found again
+	if reflect.ValueOf(p).Comparable() { // one that is not cannot be found again
 		meters.Lock()
 		defer meters.Unlock()
 		if known := meters.of[p]; known != nil {
@@ -77,7 +77,7 @@ func tallyOf(p metric.MeterProvider, channel string) (*tally, error) {
 	if err != nil {
 		return nil, fmt.Errorf("notify: the meter provider refuses the counter: %w", err)
 	}
-	if reflect.TypeOf(p).Comparable() {
+	if reflect.ValueOf(p).Comparable() {
 		meters.of[p] = all
 	}
 	return all.get(channel), nil

@@ -124,7 +124,8 @@ func (s *Slack) OnTransition(e breaker.Event) { s.courier.take(&e) }
 
 // Close sends what waits, also what would wait for its time, until ctx ends, or for five seconds where it has no
 // deadline, and tells in its error how much was not sent and what it is about. Whatever happens afterwards is counted as
-// dropped. A second Close has nothing left to do.
+// dropped; so is what a breaker has not delivered yet ([breaker.Breaker.Flush] waits for that). A second Close has nothing
+// left to do.
 func (s *Slack) Close(ctx context.Context) error { return s.courier.close(ctx) }
 
 // String names the notifier, and not where it sends.

@@ -3,8 +3,11 @@ package notify_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -190,7 +193,7 @@ func TestWhatWaitsIsToldAsItIsWhenItIsSent(t *testing.T) {
 		third.opens()
 		close(release)
 		later(5 * time.Second)
-		want(t, r.texts(t), "opened: first", "closed: second recovered after 10s", "flapping: third opened 2 times")
+		want(t, r.texts(t), "opened: first", "closed: second recovered after 10s", "of third opened 2 times")
 	})
 }
 
@@ -264,7 +267,7 @@ func TestReasonsAreToldWithTheirNumbers(t *testing.T) {
 			c.event(breaker.Closed, breaker.Open, reason.Rule, func(e *breaker.Event) { e.Reason = reason })
 		}
 		later(10 * time.Second)
-		want(t, r.texts(t), "failure rate 62.5 %, allowed below 50 %", "slow calls 100 %, allowed below 33.33 %",
+		want(t, r.texts(t), "failure rate 62.5 % (threshold 50 %)", "slow calls 100 % (threshold 33.33 %)",
 			"the probe did not end in time", "a rule to come")
 	})
 }
@@ -287,4 +290,75 @@ func TestButtonsAreLeftOutWhereThereIsNothingToLinkTo(t *testing.T) {
 			t.Errorf("buttons to %s", got)
 		}
 	})
+}
+
+// Whatever a breaker does and however Slack answers: in the end the last message says how the breaker is, and messages
+// that could wait kept their distance.
+func TestG07_TheLastMessageIsTrueForAnySchedule(t *testing.T) {
+	for seed := range uint64(120) {
+		virtual(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 7))
+			openings := 2 + random.IntN(4)
+			interval := time.Duration(1+random.IntN(10)) * time.Minute
+			within := time.Duration(1+random.IntN(20)) * time.Minute
+			r := newRig()
+			var mu sync.Mutex
+			r.answer = func(int, *http.Request) (*http.Response, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				switch random.IntN(10) {
+				case 0:
+					return nil, errNetwork
+				case 1:
+					return status(429, "", "Retry-After", strconv.Itoa(random.IntN(40))), nil
+				}
+				return status(200, "ok"), nil
+			}
+			c := &circuit{to: r.slack(t, notify.WithInterval(interval), notify.WithFlapping(openings, within)), service: "payments"}
+			closed, reopened := true, 0
+			for range 5 + random.IntN(60) {
+				mu.Lock()
+				which, pause := random.IntN(3), time.Duration(random.ExpFloat64()*float64(random.IntN(4))*float64(time.Minute))
+				mu.Unlock()
+				switch {
+				case closed:
+					c.opens()
+					closed, reopened = false, 0
+				case which == 0:
+					c.closes(time.Minute, 1)
+					closed = true
+				default:
+					c.reopens()
+					reopened++
+				}
+				later(pause)
+			}
+			later(interval + 3*time.Minute)
+			got := r.texts(t)
+			last := got[len(got)-1]
+			if n := strings.Count(last, "closed"); (n > 0) != closed {
+				t.Fatalf("seed %d: closed is %v, and the last message %q", seed, closed, last)
+			}
+			if !closed && reopened > 0 && !strings.Contains(last, "opened") {
+				t.Fatalf("seed %d: reopened %d times, and the last message is %q", seed, reopened, last)
+			}
+			if n := strings.Index(last, "reopened "); n >= 0 && !strings.Contains(last, "reopened once") &&
+				!strings.Contains(last, fmt.Sprintf("reopened %d times", reopened)) {
+				t.Fatalf("seed %d: reopened %d times, and the last message is %q", seed, reopened, last)
+			}
+			var before time.Time
+			for i, q := range r.requests() {
+				if i > 0 && got[i] == got[i-1] { // sent again
+					continue
+				}
+				if waits := strings.Contains(got[i], "reopened"); waits && !before.IsZero() && q.at.Sub(before) < interval-2*time.Minute-10*time.Second {
+					t.Fatalf("seed %d: %q comes %v after the message before", seed, got[i], q.at.Sub(before))
+				}
+				before = q.at
+			}
+			if sent, failed, dropped := r.counts(t, "slack"); sent == 0 || failed+dropped > 0 && failed > sent {
+				t.Errorf("seed %d: sent %d, failed %d, dropped %d", seed, sent, failed, dropped)
+			}
+		})
+	}
 }

@@ -39,11 +39,10 @@ type place struct{ channel, timestamp string }
 // are told together.
 type story struct {
 	report
-	chapter  uint64
-	place    place     // of the chapter's message
-	recent   []outage  // the newest ones, as many as make flapping
-	flapping bool      // at the newest opening
-	told     time.Time // when the newest message was begun
+	chapter uint64
+	place   place     // of the chapter's message
+	recent  []outage  // the newest ones, as many as make flapping
+	told    time.Time // when the newest message was begun
 
 	due      time.Time // of what waits to be told; zero: nothing does
 	order    uint64
@@ -62,6 +61,8 @@ type report struct {
 	state      breaker.State
 	when       time.Time // of the newest event
 	since      time.Time // the chapter's first opening
+	begun      bool      // the chapter's first message was sent, or at least tried
+	flapping   bool      // at the newest opening
 	openings   int       // in the chapter
 	reopenings int       // likewise
 	blocked    uint64    // in those of its outages that are over
@@ -92,6 +93,7 @@ func (b *stories) take(e *breaker.Event, now time.Time) (dropped int) {
 	opens := e.To == breaker.Open && e.From == breaker.Closed
 	if s.openings == 0 && !opens { // it opened before anybody listened, or that is forgotten
 		s.begin(e.At.Add(-e.RecoveryDuration))
+		s.begun = true
 	}
 	switch {
 	case opens:
@@ -253,9 +255,10 @@ func (b *stories) next(now time.Time) (*letter, time.Time) {
 	case first.due.After(now):
 		return nil, first.due
 	}
-	first.due, first.told = time.Time{}, now
+	l := b.letter(first)
+	first.due, first.told, first.begun = time.Time{}, now, true
 	b.waiting--
-	return b.letter(first), now
+	return l, now
 }
 
 func (b *stories) letter(s *story) *letter {
