@@ -22,7 +22,7 @@ const (
 
 // letter is one message on its way.
 type letter struct {
-	about string                      // what it is about, for the error of Close
+	about func() string               // what it is about, for the error of Close
 	send  func(context.Context) error // one attempt, without the courier's lock
 	sent  func()                      // under the lock, once it got through; may be nil
 }
@@ -225,7 +225,7 @@ func (c *courier) settle(f *failure) {
 	default:
 		c.hold = now.Add(min(f.after, maxHold))
 		if c.closed {
-			c.lost = append(c.lost, l.about)
+			c.lost = append(c.lost, l.about())
 		}
 	}
 	c.mu.Unlock()
@@ -285,7 +285,7 @@ func (c *courier) close(ctx context.Context) error {
 	inFlight := 0
 	if l := c.sending; l != nil && because != nil {
 		c.sending, inFlight = nil, 1
-		c.lost = append(c.lost, l.about)
+		c.lost = append(c.lost, l.about())
 	}
 	lost := append(c.lost, left...)
 	c.lost = nil

@@ -264,7 +264,7 @@ func (b *stories) next(now time.Time) (*letter, time.Time) {
 func (b *stories) letter(s *story) *letter {
 	told, at, chapter := s.report, s.place, s.chapter
 	return &letter{
-		about: told.about(),
+		about: told.about,
 		send: func(ctx context.Context) (err error) {
 			at, err = b.post(ctx, told, at)
 			return err

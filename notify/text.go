@@ -36,6 +36,9 @@ func clean(s string) string {
 
 // shortened cuts a text to so many characters.
 func shortened(s string, most int) string {
+	if len(s) <= most { // as are most
+		return s
+	}
 	return fit(s, most, func(r rune) string { return string(r) })
 }
 

@@ -145,7 +145,7 @@ type line struct {
 
 type queued struct {
 	fields   map[string]any
-	about    string
+	about    func() string
 	followUp bool
 }
 
@@ -154,10 +154,13 @@ func (*line) wants(*breaker.Event) bool { return true }
 func (l *line) len() int { return len(l.all) }
 
 func (l *line) take(e *breaker.Event, _ time.Time) (dropped int) {
+	service, endpoint, from, to := e.Service, e.Endpoint, e.From, e.To // and not e, which has contexts
 	l.all = append(l.all, queued{
 		fields: l.payload(e),
-		about: fmt.Sprintf("%q (%s): %v to %v", shortened(clean(e.Service), maxName),
-			shortened(clean(e.Endpoint), maxName), e.From, e.To),
+		about: func() string {
+			return fmt.Sprintf("%q (%s): %v to %v", shortened(clean(service), maxName),
+				shortened(clean(endpoint), maxName), from, to)
+		},
 		followUp: e.To == breaker.HalfOpen || e.From == breaker.HalfOpen && e.To == breaker.Open,
 	})
 	if len(l.all) <= l.most {
@@ -195,7 +198,7 @@ func (*line) hurry(time.Time) {}
 
 func (l *line) clear() (left []string) {
 	for _, q := range l.all {
-		left = append(left, q.about)
+		left = append(left, q.about())
 	}
 	l.all = nil
 	return left
