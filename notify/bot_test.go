@@ -162,3 +162,28 @@ func TestABotsReplyIsTriedAgain(t *testing.T) {
 		r.wantCounts(t, "slack", 2, 0, 0)
 	})
 }
+
+// An outage that begins while the end of the one before is being told has a message of its own.
+func TestABotsMessagesAreNotMixedUp(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := newRig()
+		release := make(chan struct{})
+		c := &circuit{to: r.bot(t, func(n int, _ string, _ url.Values) string {
+			if n == 1 {
+				<-release
+			}
+			return ""
+		}), service: "payments"}
+		c.opens()
+		later(2 * time.Second)
+		c.closes(2*time.Second, 0)
+		later(2 * time.Second)
+		c.opens()
+		close(release)
+		later(2 * time.Second)
+		c.closes(2*time.Second, 0)
+		later(2 * time.Second)
+		want(t, r.calls(t), "chat.postMessage #on-call", "chat.update C0123 ts=17.0", "chat.postMessage C0123 ts= thread=17.0",
+			"chat.postMessage #on-call ts= thread= Circuit breaker opened", "chat.update C0123 ts=17.3", "chat.postMessage C0123 ts= thread=17.3")
+	})
+}

@@ -351,3 +351,54 @@ func TestAnEventWithoutContextsIsTold(t *testing.T) {
 		r.wantCounts(t, channel, 1, 0, 0)
 	})
 }
+
+func TestAFollowUpIsDroppedBeforeAnOlderBeginning(t *testing.T) {
+	for range 20 { // for breakers are kept without order
+		virtual(t, func(t *testing.T) {
+			r := newRig()
+			release := make(chan struct{})
+			r.answer = func(n int, _ *http.Request) (*http.Response, error) {
+				if n == 1 {
+					<-release
+				}
+				return status(200, "ok"), nil
+			}
+			s := r.slack(t, notify.WithQueue(2))
+			a := &circuit{to: s, service: "a"}
+			a.opens()
+			later(2 * time.Second)
+			for _, name := range []string{"b", "c"} { // b is on its way, and c waits
+				(&circuit{to: s, service: name}).opens()
+				synctest.Wait()
+			}
+			a.reopens()
+			(&circuit{to: s, service: "d"}).opens()
+			close(release)
+			later(10 * time.Minute)
+			want(t, r.texts(t), "opened: a", "opened: b", "opened: c", "opened: d")
+			r.wantCounts(t, "slack", 4, 0, 1)
+		})
+	}
+}
+
+func TestTheLogIsALineAMinute(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, n notifier, channel string) {
+		r.answer = func(int, *http.Request) (*http.Response, error) { return status(404, ""), nil }
+		for i := range 600 { // in ten minutes
+			(&circuit{to: n, service: fmt.Sprint("s", i)}).opens()
+			later(time.Second)
+		}
+		later(time.Minute)
+		total := 0.0
+		for _, l := range r.lines.get() {
+			fields := jsonOf(t, l)
+			total += fields["failed"].(float64)
+			if fields["error"] != "status 404" || fields["channel"] != channel || fields["level"] != "WARN" {
+				t.Errorf("logged: %s", l)
+			}
+		}
+		if lines := len(r.lines.get()); lines != 11 || total != 600 {
+			t.Errorf("%d lines of %v failures", lines, total)
+		}
+	})
+}
