@@ -73,7 +73,7 @@ func TestCloseOfOneThatDidNothing(t *testing.T) {
 		closeNow(t, n)
 		closeNow(t, n)
 		var none context.Context
-		if err := n.Close(none); err != nil && !strings.Contains(err.Error(), "context is nil") {
+		if err := n.Close(none); err == nil || !strings.Contains(err.Error(), "context is nil") {
 			t.Error(err)
 		}
 		r.wantCounts(t, channel, 0, 0, 0) // they are there from the beginning
