@@ -74,6 +74,7 @@ func TestWhoImportsWhat(t *testing.T) {
 		"logs":      `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"control":   `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"health":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+		"notify":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"transport": `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 	} {
 		pattern := regexp.MustCompile(forbidden)
@@ -84,6 +85,22 @@ func TestWhoImportsWhat(t *testing.T) {
 			}
 			if pattern.MatchString(path) {
 				t.Errorf("%s reaches %s", name, path)
+			}
+		}
+	}
+}
+
+// Whoever uses no Slack carries none of it.
+func TestOnlyNotifyReachesSlack(t *testing.T) {
+	for _, line := range golist(t, "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./...") {
+		path, deps, _ := strings.Cut(line, " ")
+		name := strings.TrimPrefix(path, module)
+		if name == "notify" || strings.HasPrefix(name, "cmd/") {
+			continue
+		}
+		for _, dep := range strings.Fields(deps) {
+			if strings.HasPrefix(dep, "github.com/slack-go/") || strings.HasPrefix(dep, "github.com/gorilla/") {
+				t.Errorf("%s reaches %s", name, dep)
 			}
 		}
 	}
