@@ -26,9 +26,12 @@ type writableBody struct{ *body }
 
 func (b writableBody) Write(p []byte) (int, error) { return b.inner.(io.Writer).Write(p) }
 
-// watch gives the response to hand to the caller, whose body settles the call.
-func watch(res *http.Response, c *call) *http.Response {
-	b := &body{res: *res, made: res, inner: res.Body}
+// watch gives the response to hand to the caller, whose body settles the call. A nil body makes one.
+func (b *body) watch(res *http.Response, c *call) *http.Response {
+	if b == nil {
+		b = new(body)
+	}
+	b.res, b.made, b.inner = *res, res, res.Body
 	b.call.Store(c)
 	b.res.Body = b
 	if _, writable := res.Body.(io.Writer); writable {
