@@ -17,7 +17,8 @@ type body struct {
 	res   http.Response  // the caller's
 	made  *http.Response // by the transport beneath
 	inner io.ReadCloser
-	call  atomic.Pointer[call] // nil when it is settled
+	call  *call       // of the one who takes it
+	taken atomic.Bool // rather than an atomic pointer, which takes its time to set in memory that is new
 }
 
 // writableBody is one that can be written to. WriterTo, on the other hand, is not passed on: its error does not tell
@@ -31,8 +32,7 @@ func (b *body) watch(res *http.Response, c *call) *http.Response {
 	if b == nil {
 		b = new(body)
 	}
-	b.res, b.made, b.inner = *res, res, res.Body
-	b.call.Store(c)
+	b.res, b.made, b.inner, b.call = *res, res, res.Body, c
 	b.res.Body = b
 	if _, writable := res.Body.(io.Writer); writable {
 		b.res.Body = writableBody{b}
@@ -69,8 +69,10 @@ func (b *body) Close() error {
 
 // take gives the call to the first who asks, to settle it.
 func (b *body) take() *call {
-	if b.call.Load() == nil {
+	if b.taken.Load() || !b.taken.CompareAndSwap(false, true) {
 		return nil
 	}
-	return b.call.Swap(nil)
+	c := b.call
+	b.call = nil // which another response will have
+	return c
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -27,27 +28,42 @@ func RedactURL(next http.RoundTripper) http.RoundTripper {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	return &redactor{next: next}
+	return redactor{next, newURLSpans()}
 }
 
 type redactor struct {
 	next  http.RoundTripper
-	spans urlSpans
+	spans *urlSpans
 }
 
-func (r *redactor) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r redactor) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.spans.redact(req.Context(), req.URL)
 	return r.next.RoundTrip(req)
 }
 
-func (r *redactor) CloseIdleConnections() { closeIdleConnections(r.next) }
+func (r redactor) CloseIdleConnections() { closeIdleConnections(r.next) }
+
+const (
+	urlSlots = 128
+	longURL  = 256 // is none to remember
+)
 
 // urlSpans takes query and fragment off the url.full of client spans.
 type urlSpans struct {
 	// above: otelhttp is above here, as one request has shown. What its span has can then be written without being read
 	// first, which is most of the price.
 	above atomic.Bool
+
+	// What was written of late, for most requests go to few paths. A URL is remembered when it is seen twice in a row of
+	// those that share its slot, so that one with an id in its path leaves nothing but its hash.
+	seed  maphash.Seed
+	slots [urlSlots]struct {
+		last atomic.Uint64
+		url  atomic.Pointer[[1]attribute.KeyValue]
+	}
 }
+
+func newURLSpans() *urlSpans { return &urlSpans{seed: maphash.MakeSeed()} }
 
 // urlBody is the body of a response together with the attribute that was written for it, to be one piece of memory.
 type urlBody struct {
@@ -68,25 +84,26 @@ func (s *urlSpans) redact(ctx context.Context, u *url.URL) *body {
 	if !s.above.Load() && !s.look(span, u) {
 		return nil
 	}
-	return writeURL(span, u, nil)
+	return s.write(span, u, nil)
 }
 
 // redactBeneath does so for the span that otelhttp beneath has begun, if the response is of one.
-func redactBeneath(ctx context.Context, res *http.Response, spare *body) *body {
-	if res.Request == nil || res.Request.URL == nil || !redact.Needed(res.Request.URL) {
+func (s *urlSpans) redactBeneath(sent *http.Request, res *http.Response, spare *body) *body {
+	if res.Request == nil || res.Request == sent || res.Request.URL == nil || !redact.Needed(res.Request.URL) {
 		return spare
 	}
 	span := clientSpan(res.Request.Context())
-	if span == nil || span.SpanContext().SpanID() == trace.SpanContextFromContext(ctx).SpanID() {
+	if span == nil || span.SpanContext().SpanID() == trace.SpanContextFromContext(sent.Context()).SpanID() {
 		return spare
 	}
-	return writeURL(span, res.Request.URL, spare)
+	return s.write(span, res.Request.URL, spare)
 }
 
-// clientSpan gives the context's span, where it is recorded and of a client.
+// clientSpan gives the context's span, where it is a client's. Whether it is recorded is not asked: one of the SDK that is
+// not does not tell its kind.
 func clientSpan(ctx context.Context) trace.Span {
 	span := trace.SpanFromContext(ctx)
-	if telling, ok := span.(interface{ SpanKind() trace.SpanKind }); ok && span.IsRecording() && telling.SpanKind() == trace.SpanKindClient {
+	if telling, ok := span.(interface{ SpanKind() trace.SpanKind }); ok && telling.SpanKind() == trace.SpanKindClient {
 		return span
 	}
 	return nil
@@ -116,14 +133,37 @@ func (s *urlSpans) look(span trace.Span, u *url.URL) bool {
 	return false
 }
 
-func writeURL(span trace.Span, u *url.URL, spare *body) *body {
+// write writes the attribute, which the SDK copies.
+func (s *urlSpans) write(span trace.Span, u *url.URL, spare *body) *body {
+	hash := maphash.String(s.seed, u.Path) + 31*maphash.String(s.seed, u.Host)
+	slot := &s.slots[hash%urlSlots]
+	if known := slot.url.Load(); known != nil && isWhole(known[0].Value.AsString(), u) {
+		span.SetAttributes(known[:]...)
+		return spare
+	}
+	text := redact.Of(u)
+	if slot.last.Load() == hash && len(text) <= longURL && isWhole(text, u) {
+		known := &[1]attribute.KeyValue{urlFull.String(text)}
+		slot.url.Store(known)
+		span.SetAttributes(known[:]...)
+		return spare
+	}
+	slot.last.Store(hash)
 	b := new(urlBody)
-	b.url[0] = urlFull.String(redact.Of(u))
+	b.url[0] = urlFull.String(text)
 	span.SetAttributes(b.url[:]...)
 	if spare != nil {
 		return spare
 	}
 	return &b.body
+}
+
+// isWhole tells whether text is scheme, host and path of a URL as they are.
+func isWhole(text string, u *url.URL) bool {
+	scheme, host := len(u.Scheme), len(u.Scheme)+len("://")
+	path := host + len(u.Host)
+	return u.Opaque == "" && len(text) == path+len(u.Path) && text[path:] == u.Path && text[host:path] == u.Host &&
+		text[scheme:host] == "://" && text[:scheme] == u.Scheme
 }
 
 // RedactError gives an error whose text has no user info, query or fragment of a URL in it, be it one that http.Client,

@@ -22,7 +22,7 @@ type Transport struct {
 	classify func(*http.Response, error) breaker.Outcome
 	fallback Fallback
 	fullURL  bool
-	spans    urlSpans
+	spans    *urlSpans
 	close    func() error
 }
 
@@ -47,6 +47,7 @@ func New(next http.RoundTripper, options ...Option) (*Transport, error) {
 		classify: s.classify,
 		fallback: s.fallback,
 		fullURL:  s.fullURL,
+		spans:    newURLSpans(),
 		close:    sync.OnceValue(unobserve),
 	}, nil
 }
@@ -97,13 +98,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return res, err
 	}
 	if !t.fullURL {
-		made = redactBeneath(ctx, res, made)
+		made = t.spans.redactBeneath(sent, res, made)
 	}
 	result := t.answered(res, elapsed)
 	if result.Outcome != breaker.Success || endsWithHeaders(req, res) {
-		permit.DoneWith(traced(ctx, res), result)
+		permit.DoneWith(traced(sent, res), result)
 	} else {
-		res = made.watch(res, t.await(&permit, req, res, elapsed))
+		res = made.watch(res, t.await(&permit, sent, res, elapsed))
 	}
 	judged = true
 	return res, nil

@@ -154,9 +154,10 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 }
 
 // traced gives the context that bears the call's trace: the caller's or, where the caller has none, that of the span
-// which otelhttp beneath began.
-func traced(ctx context.Context, res *http.Response) context.Context {
-	if res.Request == nil || trace.SpanContextFromContext(ctx).IsValid() {
+// which otelhttp beneath began. Where the response is of the very request that was sent there is none beneath.
+func traced(sent *http.Request, res *http.Response) context.Context {
+	ctx := sent.Context()
+	if res.Request == nil || res.Request == sent || trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
 	}
 	return res.Request.Context()

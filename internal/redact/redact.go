@@ -55,7 +55,24 @@ func bare(u *url.URL, path bool) string {
 	if path && !ambiguous(u) {
 		kept.Path, kept.RawPath = u.Path, u.RawPath
 	}
+	if kept.Scheme != "" && plain(kept.Host) {
+		if p := kept.EscapedPath(); p == "" || p[0] == '/' {
+			return kept.Scheme + "://" + kept.Host + p // as String writes it, in half the time
+		}
+	}
 	return kept.String()
+}
+
+// plain tells whether a host is written as it is.
+func plain(host string) bool {
+	for i := range len(host) {
+		switch c := host[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == ':':
+		default:
+			return false
+		}
+	}
+	return host != ""
 }
 
 // ambiguous tells whether the path may not be what its author took it for. A slash in the user info makes the beginning

@@ -48,6 +48,11 @@ func TestG15_OfAURLTakenApart(t *testing.T) {
 		needed bool
 	}{
 		{url.URL{Scheme: "http", Host: "h:80", Path: "/a b", User: url.User("canary")}, "http://h:80/a%20b", false},
+		{url.URL{Scheme: "http", Host: "h", Path: "/a/b", RawPath: "/a%2Fb"}, "http://h/a%2Fb", false},
+		{url.URL{Scheme: "http", Host: "h", Path: "relative"}, "http://h/relative", false},
+		{url.URL{Scheme: "http", Host: "h"}, "http://h", false},
+		{url.URL{Scheme: "http", Host: "ünder h", Path: "/"}, "http://%C3%BCnder%20h/", false},
+		{url.URL{Path: "/p"}, "/p", false},
 		{url.URL{Scheme: "http", Host: "h", Path: "/@name"}, "http://h/@name", false},
 		{url.URL{Scheme: "http", Host: "h", Path: "/p", RawQuery: "canary"}, "http://h/p", true},
 		{url.URL{Scheme: "http", Host: "h", Path: "/p", Fragment: "canary"}, "http://h/p", true},
@@ -56,6 +61,9 @@ func TestG15_OfAURLTakenApart(t *testing.T) {
 		{url.URL{Scheme: "http", Host: "canary@h", Path: "/"}, redact.Unknown, true},
 		{url.URL{Scheme: "http", Host: "user:12", Path: "/canary@h"}, "http://user:12", true},
 	} {
+		if whole := c.u.String(); !c.needed && c.u.User == nil && redact.Of(&c.u) != whole {
+			t.Errorf("%s: %s", whole, redact.Of(&c.u))
+		}
 		if got := redact.Of(&c.u); got != c.want || redact.Needed(&c.u) != c.needed {
 			t.Errorf("%v: %q, needed %v", &c.u, got, !c.needed)
 		}
