@@ -162,7 +162,7 @@ func (s *urlSpans) write(span trace.Span, u *url.URL, spare *body) *body {
 func isWhole(text string, u *url.URL) bool {
 	scheme, host := len(u.Scheme), len(u.Scheme)+len("://")
 	path := host + len(u.Host)
-	return u.Opaque == "" && len(text) == path+len(u.Path) && text[path:] == u.Path && text[host:path] == u.Host &&
+	return u.Opaque == "" && u.RawPath == "" && len(text) == path+len(u.Path) && text[path:] == u.Path && text[host:path] == u.Host &&
 		text[scheme:host] == "://" && text[:scheme] == u.Scheme
 }
 

@@ -65,7 +65,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	key := t.key(req)
 	if key == "" {
-		return t.next.RoundTrip(req)
+		return t.pass(req)
 	}
 	permit, err := t.breakers.Acquire(ctx, key)
 	if err != nil {
@@ -108,6 +108,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	judged = true
 	return res, nil
+}
+
+// pass makes a call that no breaker guards.
+func (t *Transport) pass(req *http.Request) (*http.Response, error) {
+	res, err := t.next.RoundTrip(req)
+	if err == nil && res != nil && !t.fullURL {
+		t.spans.redactBeneath(req, res, nil)
+	}
+	return res, err
 }
 
 // Breakers gives the breakers, for a health page, to subscribe to, or to override.

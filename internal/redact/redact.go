@@ -37,12 +37,12 @@ func Needed(u *url.URL) bool {
 }
 
 func cut(text string, path bool) string {
-	if path && !strings.ContainsAny(text, "@?#") {
-		return text
-	}
 	u, err := url.Parse(text)
-	if err != nil {
-		return Unknown
+	switch {
+	case err != nil:
+		return Unknown // also without a query, which may be the beginning of the user info
+	case path && !strings.ContainsAny(text, "@?#"):
+		return text
 	}
 	return bare(u, path)
 }

@@ -29,6 +29,7 @@ func TestG15_OfAURLOnlySchemeHostAndPathStay(t *testing.T) {
 		{"http://user:12/CANARY@h/", "http://user:12", "http://user:12"}, // which is where it leads
 		{"http://user:pass%zz@h/?q", redact.Unknown, redact.Unknown},
 		{"http:user:canary@h", redact.Unknown, redact.Unknown},
+		{"http://user:CAN", redact.Unknown, redact.Unknown}, // as url.Parse quotes http://user:CAN#ARY@h/
 		{"user:canary@h", redact.Unknown, redact.Unknown},
 		{"http://h/\n?canary", redact.Unknown, redact.Unknown},
 	} {
