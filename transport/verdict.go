@@ -19,8 +19,10 @@ import (
 // failures, all else is a success. It is here for others to build on.
 //
 // A rejection by another breaker on the way is ignored, for nothing was sent to the server: its error, where that one is
-// in the same process, and the 503 that [Unavailable] has made in a proxy. Any server can mark its 503 so and go
-// unjudged, as it could by answering 200; a classification that does not trust it asks for the status itself.
+// in the same process, and the 503 that [Unavailable] has made in a proxy. Any server can mark its own 503 so. All that
+// it gains is to go unjudged, as it could by answering 200: its Retry-After is not asked for, an open breaker stays open
+// until a probe has succeeded, and nobody else's calls are touched. A classification that does not trust it asks for the
+// status itself.
 func DefaultClassify(res *http.Response, err error) breaker.Outcome {
 	switch {
 	case err != nil && errors.Is(err, breaker.ErrOpen), err == nil && marked(res):
