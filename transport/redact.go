@@ -191,7 +191,7 @@ func redactQuoted(text string, err error) string {
 				text = strings.ReplaceAll(text, failed.URL, bare)
 			}
 		}
-		if joined, are := err.(interface{ Unwrap() []error }); are { //nolint:errorlint // as above
+		if joined, are := err.(interface{ Unwrap() []error }); are {
 			for _, one := range joined.Unwrap() {
 				text = redactQuoted(text, one)
 			}

@@ -73,9 +73,10 @@ func TestG15_OfAURLTakenApart(t *testing.T) {
 
 func TestG15_URLsInTextsAreCut(t *testing.T) {
 	failed := &url.Error{Op: "Get", URL: `https://user:canary@a.example/x?q="canary canary#canary`, Err: errors.New("down")}
-	_, unparsed := url.Parse("http://user:CAN/ARY@h/?canary")
-	_, badHost := url.Parse("http://can ary/?canary")
-	_, badEscape := url.Parse("http://h/%zcanary?canary")
+	parse := func(text string) string {
+		_, err := url.Parse(text)
+		return err.Error()
+	}
 	for _, c := range []struct{ text, want string }{
 		{"", ""},
 		{"no URL? none # at all", "no URL? none # at all"},
@@ -84,9 +85,9 @@ func TestG15_URLsInTextsAreCut(t *testing.T) {
 		{fmt.Sprintf("%q", failed.Error()), `"Get \"https://a.example/x"`},
 		{errors.Join(failed, fmt.Errorf("again: %w and %w", failed, failed)).Error(),
 			"Get \"https://a.example/x\": down\nagain: Get \"https://a.example/x\": down and Get \"https://a.example/x\": down"},
-		{unparsed.Error(), `parse "(URL)": invalid port (hidden) after host`},
-		{badHost.Error(), `parse "(URL)": invalid character (hidden) in host name`},
-		{badEscape.Error(), `parse "(URL)": invalid URL escape (hidden)`},
+		{parse("http://user:CAN/ARY@h/?canary"), `parse "(URL)": invalid port (hidden) after host`},
+		{parse("http://can ary/?canary"), `parse "(URL)": invalid character (hidden) in host name`},
+		{parse("http://h/%zcanary?canary"), `parse "(URL)": invalid URL escape (hidden)`},
 		{`failed to parse Location header "/p?canary%zz": parse "/p?canary%zz": net/url: invalid`,
 			`failed to parse Location header "/p": parse "/p": net/url: invalid`},
 		{`invalid proxy address "u:canary@proxy": no`, `invalid proxy address "(URL)": no`},
