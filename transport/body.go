@@ -16,8 +16,8 @@ import (
 type body struct {
 	res   http.Response  // the caller's
 	made  *http.Response // by the transport beneath, with the body that is read
-	call  *call       // of the one who takes it
-	taken atomic.Bool // rather than an atomic pointer, which takes its time to set in memory that is new
+	call  *call          // of the one who takes it
+	taken atomic.Bool    // rather than an atomic pointer, which takes its time to set in memory that is new
 }
 
 // writableBody is one that can be written to. WriterTo, on the other hand, is not passed on: its error does not tell
