@@ -38,11 +38,12 @@ func Needed(u *url.URL) bool {
 
 func cut(text string, path bool) string {
 	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return Unknown // also without a query, which may be the beginning of the user info
-	case path && !strings.ContainsAny(text, "@?#"):
+	_, rest, _ := strings.Cut(text, "://")
+	switch none := path && !strings.ContainsAny(text, "@?#"); {
+	case none && (err == nil || !strings.Contains(rest, ":")): // what follows may be the beginning of a password
 		return text
+	case err != nil:
+		return Unknown
 	}
 	return bare(u, path)
 }

@@ -30,6 +30,7 @@ func TestG15_OfAURLOnlySchemeHostAndPathStay(t *testing.T) {
 		{"http://user:pass%zz@h/?q", redact.Unknown, redact.Unknown},
 		{"http:user:canary@h", redact.Unknown, redact.Unknown},
 		{"http://user:CAN", redact.Unknown, redact.Unknown}, // as url.Parse quotes http://user:CAN#ARY@h/
+		{"http+unix://%2Frun%2Fa.sock", "http+unix://%2Frun%2Fa.sock", redact.Unknown},
 		{"user:canary@h", redact.Unknown, redact.Unknown},
 		{"http://h/\n?canary", redact.Unknown, redact.Unknown},
 	} {
