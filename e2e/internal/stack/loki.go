@@ -55,7 +55,9 @@ func (l *Loki) start(s *Site) error {
 		"LOKI_HTTP_PORT=" + http,
 		"LOKI_GRPC_PORT=" + grpc,
 		"LOKI_STORAGE=" + storage,
-	}, binary, "-config.file="+s.deploy("loki/loki.yaml"), "-config.expand-env"); err != nil {
+	}, binary, "-config.file="+s.deploy("loki/loki.yaml"), "-config.expand-env",
+		"-ingester.min-ready-duration=0s", // the 15 s are for a fleet that is restarted one by one
+	); err != nil {
 		return err
 	}
 	return l.waitPage(s.Life, l.URL+"/ready")
