@@ -23,8 +23,8 @@ import (
 	"github.com/otelbreaker/otelbreaker/logs"
 )
 
-// program is one that calls through breakers, whose records go by OTLP and, all the same, as lines of JSON.
-type program struct {
+// caller is a program that calls through breakers, whose records go by OTLP and, all the same, as lines of JSON.
+type caller struct {
 	name, instance string
 	pipeline       *collector.Pipeline
 	tracer         trace.Tracer
@@ -32,27 +32,32 @@ type program struct {
 	lines          lockedBuffer
 }
 
-func startProgram(t *testing.T, name, instance, endpoint string) *program {
+func startCaller(t *testing.T, name, instance, endpoint string) *caller {
 	t.Helper()
 	for _, variable := range os.Environ() {
 		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "OTEL_") {
 			t.Setenv(name, "") // the same as not set
 		}
 	}
-	pipeline, err := collector.Start(t.Context(), collector.WithOTLP("http/protobuf", endpoint), collector.WithoutGlobals(),
-		collector.WithoutRuntimeMetrics(), collector.WithServiceName(name),
-		collector.WithResourceAttributes(attribute.String("service.instance.id", instance)))
+	options := []collector.Option{
+		collector.WithoutGlobals(), collector.WithoutRuntimeMetrics(), collector.WithServiceName(name),
+		collector.WithResourceAttributes(attribute.String("service.instance.id", instance)),
+	}
+	if endpoint != "" {
+		options = append(options, collector.WithOTLP("http/protobuf", endpoint))
+	}
+	pipeline, err := collector.Start(t.Context(), options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{name: name, instance: instance, pipeline: pipeline, tracer: pipeline.TracerProvider().Tracer("e2e")}
+	p := &caller{name: name, instance: instance, pipeline: pipeline, tracer: pipeline.TracerProvider().Tracer("e2e")}
 	p.slog = slog.New(slog.NewJSONHandler(&p.lines, nil))
 	t.Cleanup(func() { p.shutdown(t) })
 	return p
 }
 
 // shutdown sends what the program still holds. A second call does nothing.
-func (p *program) shutdown(t *testing.T) {
+func (p *caller) shutdown(t *testing.T) {
 	t.Helper()
 	if p.pipeline == nil {
 		return
@@ -66,7 +71,7 @@ func (p *program) shutdown(t *testing.T) {
 }
 
 // say writes a line of the program's own, in a trace, to both logs.
-func (p *program) say(in trace.SpanContext, text string) {
+func (p *caller) say(in trace.SpanContext, text string) {
 	var record log.Record
 	record.SetTimestamp(time.Now())
 	record.SetSeverity(log.SeverityInfo)
@@ -78,11 +83,11 @@ func (p *program) say(in trace.SpanContext, text string) {
 // guarded is a breaker of a program, as its calls and this test see it.
 type guarded struct {
 	*breaker.Breaker
-	by     *program
+	by     *caller
 	events chan breaker.Event
 }
 
-func (p *program) guards(t *testing.T, c breaker.Config) *guarded {
+func (p *caller) guards(t *testing.T, c breaker.Config) *guarded {
 	t.Helper()
 	g := &guarded{by: p, events: make(chan breaker.Event, 16)}
 	var err error
@@ -140,47 +145,50 @@ func (g *guarded) awaits(t *testing.T, want breaker.State) breaker.Event {
 // turn is an event, which program told it, and the trace that it belongs to.
 type turn struct {
 	breaker.Event
-	by *program
+	by *caller
 	in trace.SpanContext
 }
 
 // shift is what happened while one was on call: outages and what is easily taken for one, of several services,
 // endpoints, programs and instances.
 type shift struct {
-	programs []*program
+	programs []*caller
 	blocked  int // calls of the first outage
 
 	// The first outage: payments as checkout sees it, from the opening by a third failure to the closing, with a probe
 	// that failed. Its own line is written in the trace of the call that opened.
 	outage []turn
-	failed trace.SpanContext // the probe
+	ranUp  []trace.SpanContext // the failures before the one that opened
+	failed trace.SpanContext   // the probe
 
 	opened []turn // every opening by its rules, in order
 	closed []turn // every closing that ended an outage, by an operator, too
 	lasts  []turn // the openings of outages that are not over
+
+	shadow trace.SpanContext // the call that would have opened
 }
 
 const (
-	pay, payEU, stock = "https://pay.example", "https://pay-eu.example", "https://stock.example:8443"
-	find, post, bulkT = "https://search.example", "smtp://mail.example:25", "https://bulk.example"
-	forcedNote        = "migration of the database, ann"
-	disabledNote      = "index is rebuilt, bob"
-	ownLine           = "asking payments; circuit_opened is only a word of this line"
+	payAPI, payInEU, stockAPI   = "https://pay.example", "https://pay-eu.example", "https://stock.example:8443"
+	searchAPI, mailAPI, bulkAPI = "https://search.example", "smtp://mail.example:25", "https://bulk.example"
+	forcedNote                  = "migration of the database, ann"
+	disabledNote                = "index is rebuilt, bob"
+	ownLine                     = "asking payments; circuit_opened is only a word of this line"
 )
 
-// work lets a shift happen, whose records go to an OTLP endpoint.
+// work lets a shift happen, whose records go to an OTLP endpoint, if there is one.
 func work(t *testing.T, endpoint string) *shift {
 	t.Helper()
 	s := &shift{blocked: 4}
-	checkout := startProgram(t, "checkout", "checkout-1", endpoint)
-	second := startProgram(t, "checkout", "checkout-2", endpoint)
-	basket := startProgram(t, "basket", "basket-1", endpoint)
-	s.programs = []*program{checkout, second, basket}
+	checkout := startCaller(t, "checkout", "checkout-1", endpoint)
+	second := startCaller(t, "checkout", "checkout-2", endpoint)
+	basket := startCaller(t, "basket", "basket-1", endpoint)
+	s.programs = []*caller{checkout, second, basket}
 
 	s.firstOutage(t, checkout)
 
 	// An operator forces a breaker of the same service open, and lets it go again.
-	g := checkout.guards(t, breaker.Config{Service: "payments", Endpoint: payEU})
+	g := checkout.guards(t, breaker.Config{Service: "payments", Endpoint: payInEU})
 	g.ForceOpen(forcedNote)
 	g.awaits(t, breaker.Open)
 	g.blocks(t, 2)
@@ -189,8 +197,8 @@ func work(t *testing.T, endpoint string) *shift {
 	flushed(t, g)
 
 	// Both instances of a program see a service that stays away.
-	for _, p := range []*program{checkout, second} {
-		g := p.guards(t, breaker.Config{Service: "inventory", Endpoint: stock, FailureThreshold: 2, RecoveryTimeout: time.Hour})
+	for _, p := range []*caller{checkout, second} {
+		g := p.guards(t, breaker.Config{Service: "inventory", Endpoint: stockAPI, FailureThreshold: 2, RecoveryTimeout: time.Hour})
 		g.call(t, status("502"))
 		in := g.call(t, context.DeadlineExceeded)
 		opened := turn{g.awaits(t, breaker.Open), p, in}
@@ -200,21 +208,21 @@ func work(t *testing.T, endpoint string) *shift {
 	}
 
 	// One is disabled, and would have opened.
-	g = checkout.guards(t, breaker.Config{Service: "search", Endpoint: find, FailureThreshold: 2, RecoveryTimeout: time.Hour})
+	g = checkout.guards(t, breaker.Config{Service: "search", Endpoint: searchAPI, FailureThreshold: 2, RecoveryTimeout: time.Hour})
 	g.Disable(disabledNote)
 	g.call(t, status("503"))
-	g.call(t, status("503"))
+	s.shadow = g.call(t, status("503"))
 	flushed(t, g)
 
 	// One flaps.
-	g = checkout.guards(t, breaker.Config{Service: "mail", Endpoint: post, FailureThreshold: 1, RecoveryTimeout: 10 * time.Millisecond})
+	g = checkout.guards(t, breaker.Config{Service: "mail", Endpoint: mailAPI, FailureThreshold: 1, RecoveryTimeout: 10 * time.Millisecond})
 	for range 3 {
 		s.opensAndCloses(t, g, status("421"))
 	}
 	flushed(t, g)
 
 	// Another program has an outage of the service and endpoint of the first.
-	g = basket.guards(t, breaker.Config{Service: "payments", Endpoint: pay, FailureThreshold: 1, RecoveryTimeout: 10 * time.Millisecond})
+	g = basket.guards(t, breaker.Config{Service: "payments", Endpoint: payAPI, FailureThreshold: 1, RecoveryTimeout: 10 * time.Millisecond})
 	s.opensAndCloses(t, g, status("500"))
 	flushed(t, g)
 
@@ -222,14 +230,15 @@ func work(t *testing.T, endpoint string) *shift {
 	return s
 }
 
-func (s *shift) firstOutage(t *testing.T, p *program) {
+func (s *shift) firstOutage(t *testing.T, p *caller) {
 	t.Helper()
-	g := p.guards(t, breaker.Config{Service: "payments", Endpoint: pay, FailureThreshold: 3, RecoveryTimeout: 100 * time.Millisecond})
+	g := p.guards(t, breaker.Config{Service: "payments", Endpoint: payAPI, FailureThreshold: 3, RecoveryTimeout: 100 * time.Millisecond})
 	g.call(t, nil)
-	g.call(t, status("503"))
-	g.call(t, context.DeadlineExceeded)
+	s.ranUp = append(s.ranUp, g.call(t, status("503")), g.call(t, context.DeadlineExceeded))
 	by := g.call(t, status("503"))
-	note := func(to breaker.State, in trace.SpanContext) { s.outage = append(s.outage, turn{g.awaits(t, to), p, in}) }
+	note := func(to breaker.State, in trace.SpanContext) {
+		s.outage = append(s.outage, turn{g.awaits(t, to), p, in})
+	}
 	note(breaker.Open, by)
 	p.say(by, ownLine)
 	g.blocks(t, s.blocked)
@@ -253,9 +262,9 @@ func (s *shift) opensAndCloses(t *testing.T, g *guarded, with error) {
 }
 
 // heldBack makes more failed calls than there are records of, until one of the records tells so.
-func (s *shift) heldBack(t *testing.T, p *program) {
+func (s *shift) heldBack(t *testing.T, p *caller) {
 	t.Helper()
-	g := p.guards(t, breaker.Config{Service: "bulk", Endpoint: bulkT, FailureThreshold: 1 << 30})
+	g := p.guards(t, breaker.Config{Service: "bulk", Endpoint: bulkAPI, FailureThreshold: 1 << 30})
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for deadline := time.After(settle); ; {
@@ -284,7 +293,7 @@ func flushed(t *testing.T, g *guarded) {
 }
 
 // jsonLines are the lines of a program.
-func (p *program) jsonLines(t *testing.T) (lines []map[string]any) {
+func (p *caller) jsonLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(p.lines.String()))
 	for {
@@ -334,7 +343,7 @@ func (b *lockedBuffer) String() string {
 func oldOpening(at time.Time, program string) string {
 	var attributes []string
 	for _, a := range [][2]string{
-		{"component", "circuit_breaker"}, {"event_type", "circuit_opened"}, {"service", "payments"}, {"endpoint", pay},
+		{"component", "circuit_breaker"}, {"event_type", "circuit_opened"}, {"service", "payments"}, {"endpoint", payAPI},
 		{"old_state", "closed"}, {"new_state", "open"}, {"reason", "consecutive_failures"}, {"outage_id", "00000000000000ff"},
 		{"error.type", "503"},
 	} {
