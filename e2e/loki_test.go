@@ -247,7 +247,7 @@ func numberOf(value float64, labels map[string]string) string {
 func (s *shift) answers(t *testing.T) map[string]asked {
 	t.Helper()
 	now := time.Now()
-	first, last := s.outage[0], s.outage[len(s.outage)-1]
+	first, last, newest := s.outage[0], s.outage[len(s.outage)-1], s.opened[len(s.opened)-1]
 	line := func(by *caller, in trace.SpanContext, text string) string {
 		id := ""
 		if in.IsValid() {
@@ -344,7 +344,9 @@ func (s *shift) answers(t *testing.T) map[string]asked {
 			number(3, "service=mail", "event_type=circuit_half_open"),
 			number(3, "service=mail", "event_type=circuit_closed"),
 		}},
-		"before-an-opening": {values: ofPayments, at: first.At.Add(time.Nanosecond), want: []string{
+		// Up to the last program's, so that the failed probe of the first outage is within the range as well.
+		"before-an-opening": {values: ofPayments, at: newest.At.Add(time.Nanosecond), want: []string{
+			line(newest.by, newest.in, "call_failed 500"), line(newest.by, newest.in, "circuit_opened 500 consecutive_failures"),
 			line(checkout, s.ranUp[0], "call_failed 503"), line(checkout, s.ranUp[1], "call_failed timeout"),
 			line(checkout, first.in, "call_failed 503"), line(checkout, first.in, "circuit_opened 503 consecutive_failures"),
 		}},

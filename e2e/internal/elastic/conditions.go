@@ -53,6 +53,7 @@ func KQLConditions(text string) (all []string, err error) {
 var (
 	esqlCondition = regexp.MustCompile(`^([\w.]+) (?:(==|!=) "([^"]+)"|IS NOT NULL)$`)
 	esqlTime      = regexp.MustCompile(`^@timestamp (>=|<=) (NOW\(\)|TO_DATETIME\("TIME"\))( - \d+ (hours|minutes))?$`)
+	esqlStep      = regexp.MustCompile(`DATE_TRUNC\(\d+ minutes, (@timestamp)\)`)
 	esqlAlias     = regexp.MustCompile(`^(\w+) = (\w+)\((.+)\)$`)
 )
 
@@ -85,21 +86,19 @@ func ESQLConditions(text string) (index string, all, fields []string, err error)
 				}
 			}
 		case "STATS":
-			numbers, by, _ := strings.Cut(rest, " BY ")
+			numbers, by, _ := strings.Cut(esqlStep.ReplaceAllString(rest, "DATE_TRUNC($1)"), " BY ")
 			for part := range strings.SplitSeq(numbers+", "+by, ", ") {
 				found := esqlAlias.FindStringSubmatch(part)
 				switch {
-				case found == nil && strings.Contains(by, part):
+				case found == nil:
 					fields = append(fields, part)
-				case found != nil && slices.Contains([]string{"COUNT", "SUM"}, found[2]):
+				case !slices.Contains([]string{"COUNT", "SUM", "DATE_TRUNC"}, found[2]):
+					return "", nil, nil, fmt.Errorf("%s is not known: %s", found[2], part)
+				case found[3] != "*":
+					fields = append(fields, found[3])
+				}
+				if found != nil {
 					named[found[1]] = true
-					if found[3] != "*" {
-						fields = append(fields, found[3])
-					}
-				case found != nil:
-					named[found[1]] = true
-				case part != "@timestamp)": // the rest of DATE_TRUNC(5 minutes, @timestamp)
-					named[strings.Fields(part)[0]] = true
 				}
 			}
 		case "KEEP", "SORT":
