@@ -66,16 +66,12 @@ func TestLoki_QueriesOverJSONLines(t *testing.T) {
 		`"outage_id":"00000000000000ff","reason":"consecutive_failures","error.type":"503"}`}})
 	for _, p := range s.programs {
 		var lines []logql.Line
-		for _, fields := range p.jsonLines(t) {
-			at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(fields["time"]))
-			if err != nil {
+		for text := range strings.Lines(p.lines.String()) {
+			var fields struct{ Time time.Time }
+			if err := json.Unmarshal([]byte(text), &fields); err != nil {
 				t.Fatal(err)
 			}
-			text, err := json.Marshal(fields)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines = append(lines, logql.Line{At: at, Text: string(text)})
+			lines = append(lines, logql.Line{At: fields.Time, Text: strings.TrimSuffix(text, "\n")})
 		}
 		push(p.name, p.instance, lines)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -34,11 +33,7 @@ type caller struct {
 
 func startCaller(t *testing.T, name, instance, endpoint string) *caller {
 	t.Helper()
-	for _, variable := range os.Environ() {
-		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "OTEL_") {
-			t.Setenv(name, "") // the same as not set
-		}
-	}
+	clearEnvironment(t)
 	options := []collector.Option{
 		collector.WithoutGlobals(), collector.WithoutRuntimeMetrics(), collector.WithServiceName(name),
 		collector.WithResourceAttributes(attribute.String("service.instance.id", instance)),
@@ -62,11 +57,7 @@ func (p *caller) shutdown(t *testing.T) {
 	if p.pipeline == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), settle)
-	defer cancel()
-	if err := p.pipeline.Shutdown(ctx); err != nil {
-		t.Errorf("shutting the pipeline of %s down: %v", p.name, err)
-	}
+	shutDown(t, p.pipeline)
 	p.pipeline = nil
 }
 
