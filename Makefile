@@ -50,6 +50,10 @@ check: format vet tidy lint ## Check all modules without running a test
 e2e: $(BIN)/otelcol $(BIN)/prometheus $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector and Prometheus
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
 
+.PHONY: kibana-types
+kibana-types: ## Check deploy/kibana against the types of Elasticsearch's client (Node.js; seconds)
+	@cd e2e/kibana && npm ci --silent && npm run --silent check
+
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/
 
