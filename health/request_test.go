@@ -135,13 +135,14 @@ func TestHandler_Filters(t *testing.T) {
 		}
 	}
 	for query, says := range map[string]string{
-		"state=half-open":                      `"half-open": allowed is closed, half_open, open`,
-		"state=":                               `"": allowed is`,
-		"state=open&state=shut":                `"shut"`,
-		"state=" + strings.Repeat("x", 10_000): "…",
-		"state=<script>":                       `"<script>"`,
-		"service=%zz":                          "the query cannot be read",
-		"service=a;state=open":                 "the query cannot be read",
+		"state=half-open":                     `"half-open": allowed is closed, half_open, open`,
+		"state=":                              `"": allowed is`,
+		"state=open&state=shut":               `"shut"`,
+		"state=" + strings.Repeat("x", 8_000): "…",
+		strings.Repeat("service=x&", 820):     "allowed are 8192 bytes",
+		"state=<script>":                      `"<script>"`,
+		"service=%zz":                         "the query cannot be read",
+		"service=a;state=open":                "the query cannot be read",
 	} {
 		rec := ask(h, query, "text/html")
 		if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), says) || rec.Body.Len() > 300 ||
