@@ -37,7 +37,7 @@ demo-once: ## Run one outage through the demo and check its result
 	go run ./cmd/demo --once
 
 .PHONY: test
-test: $(BIN)/gotestsum ## Check and test everything that needs no collector
+test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager ## Check and test everything that needs no collector
 	@status=0; \
 	$(MAKE) --no-print-directory --keep-going check || { status=1; echo "checks failed, see above; now the tests"; }; \
 	tools/gotest "$(LIGHT)" -race || status=1; \
@@ -45,6 +45,10 @@ test: $(BIN)/gotestsum ## Check and test everything that needs no collector
 
 .PHONY: check
 check: format vet tidy lint ## Check all modules without running a test
+
+.PHONY: rules
+rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanager's configuration and the runbooks
+	go test -C deploy/rulestest -count=1 ./...
 
 .PHONY: e2e
 e2e: $(BIN)/otelcol $(BIN)/prometheus $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector and Prometheus
