@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 )
@@ -23,7 +24,7 @@ func StartAlertmanager(t testing.TB, webhook string, rewrite func(name string, c
 	s.Rewrite = rewrite
 	a, err := again(func() (*Alertmanager, error) {
 		a := &Alertmanager{}
-		return a, a.start(s, webhook)
+		return a, a.start(t.Context(), s, webhook)
 	})
 	if err != nil {
 		t.Fatalf("starting Alertmanager: %v", err)
@@ -32,7 +33,7 @@ func StartAlertmanager(t testing.TB, webhook string, rewrite func(name string, c
 	return a
 }
 
-func (a *Alertmanager) start(s *Site, webhook string) error {
+func (a *Alertmanager) start(ctx context.Context, s *Site, webhook string) error {
 	binary, err := s.binary("alertmanager")
 	if err != nil {
 		return err
@@ -61,5 +62,5 @@ func (a *Alertmanager) start(s *Site, webhook string) error {
 	); err != nil {
 		return err
 	}
-	return a.waitPage(s.Life, a.URL+"/-/ready")
+	return a.waitPage(ctx, a.URL+"/-/ready")
 }

@@ -18,6 +18,7 @@ type Collector struct {
 	HTTP       string // OTLP over HTTP, a base URL
 	Prometheus string // the page with the metrics that arrived, a URL
 
+	page       string // host:port of Prometheus
 	health     string
 	logsFile   string
 	tracesFile string
@@ -42,7 +43,7 @@ func StartWith(t testing.TB, options []string, env ...string) *Collector {
 	dir := t.TempDir()
 	c, err := again(func() (*Collector, error) {
 		c := &Collector{logsFile: filepath.Join(dir, "logs.jsonl"), tracesFile: filepath.Join(dir, "traces.jsonl")}
-		return c, c.start(s, append([]string{
+		return c, c.start(t.Context(), s, append([]string{
 			"COLLECTOR_LOGS_EXPORTER=file/logs",
 			"COLLECTOR_TRACES_EXPORTER=file/traces",
 			"E2E_LOGS_FILE=" + c.logsFile,
@@ -86,7 +87,7 @@ func configs(s *Site, options ...string) []string {
 	return flags
 }
 
-func (c *Collector) start(s *Site, env []string, args ...string) error {
+func (c *Collector) start(ctx context.Context, s *Site, env []string, args ...string) error {
 	binary, err := s.binary("otelcol")
 	if err != nil {
 		return err
@@ -101,7 +102,8 @@ func (c *Collector) start(s *Site, env []string, args ...string) error {
 	}
 	selfHost, selfPort, _ := strings.Cut(addr[4], ":")
 	c.GRPC, c.HTTP = addr[0], "http://"+addr[1]
-	c.Prometheus, c.health = "http://"+addr[2]+"/metrics", "http://"+addr[3]+"/"
+	c.page, c.Prometheus = addr[2], "http://"+addr[2]+"/metrics"
+	c.health = "http://" + addr[3] + "/"
 	if err := c.run(s, append([]string{
 		"COLLECTOR_OTLP_GRPC=" + addr[0],
 		"COLLECTOR_OTLP_HTTP=" + addr[1],
@@ -113,7 +115,7 @@ func (c *Collector) start(s *Site, env []string, args ...string) error {
 	}, env...), binary, args...); err != nil {
 		return err
 	}
-	return c.waitPage(s.Life, c.health)
+	return c.waitPage(ctx, c.health)
 }
 
 // Page fetches the metrics that have arrived, in the format that accept asks for.

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -27,7 +28,7 @@ func StartJaeger(t testing.TB) *Jaeger {
 	s := siteOf(t)
 	j, err := again(func() (*Jaeger, error) {
 		j := &Jaeger{}
-		return j, j.start(s)
+		return j, j.start(t.Context(), s)
 	})
 	if err != nil {
 		t.Fatalf("starting Jaeger: %v", err)
@@ -41,7 +42,7 @@ func (j *Jaeger) TracesTo() []string {
 	return []string{"COLLECTOR_TRACES_EXPORTER=otlp_http/traces", "COLLECTOR_TRACES_ENDPOINT=" + j.OTLP}
 }
 
-func (j *Jaeger) start(s *Site) error {
+func (j *Jaeger) start(ctx context.Context, s *Site) error {
 	j.impatient = jaegerEnd
 	binary, err := s.binary("jaeger")
 	if err != nil {
@@ -61,5 +62,5 @@ func (j *Jaeger) start(s *Site) error {
 	}, binary, "--config="+s.deploy("jaeger/jaeger.yaml")); err != nil {
 		return err
 	}
-	return j.waitPage(s.Life, j.health)
+	return j.waitPage(ctx, j.health)
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ func StartLoki(t testing.TB) *Loki {
 	s := siteOf(t)
 	l, err := again(func() (*Loki, error) {
 		l := &Loki{}
-		return l, l.start(s)
+		return l, l.start(t.Context(), s)
 	})
 	if err != nil {
 		t.Fatalf("starting Loki: %v", err)
@@ -34,7 +35,7 @@ func (l *Loki) LogsTo() []string {
 	return []string{"COLLECTOR_LOGS_EXPORTER=otlp_http/logs", "COLLECTOR_LOGS_ENDPOINT=" + l.URL + "/otlp"}
 }
 
-func (l *Loki) start(s *Site) error {
+func (l *Loki) start(ctx context.Context, s *Site) error {
 	binary, err := s.binary("loki")
 	if err != nil {
 		return err
@@ -60,5 +61,5 @@ func (l *Loki) start(s *Site) error {
 	); err != nil {
 		return err
 	}
-	return l.waitPage(s.Life, l.URL+"/ready")
+	return l.waitPage(ctx, l.URL+"/ready")
 }

@@ -26,6 +26,7 @@ type process struct {
 	exited chan struct{} // closed when the process has ended; exit is set before
 	exit   error
 	output output
+	echo   io.Writer // has what it says on standard output, too; may be nil
 
 	// impatient is how long it has to end, after which it is killed and nothing is wrong with that; 0: it has to end by
 	// itself.
@@ -38,8 +39,10 @@ func (p *process) run(s *Site, env []string, binary string, args ...string) erro
 	p.cmd = exec.CommandContext(s.Life, binary, args...)
 	p.cmd.Env = append([]string{}, env...) // not nil, which would stand for this process's
 	p.cmd.Dir = s.Dir
-	p.cmd.Stdout = &p.output
-	p.cmd.Stderr = &p.output
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	if p.echo != nil {
+		p.cmd.Stdout = io.MultiWriter(&p.output, p.echo)
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: s.Apart}
 	return p.start()
 }
@@ -81,8 +84,8 @@ func (p *process) stopAtEnd(t testing.TB, name string) {
 }
 
 // waitFor polls until ready returns no error. Where it never does, the process is killed.
-func (p *process) waitFor(ctx context.Context, ready func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+func (p *process) waitFor(parent context.Context, ready func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(parent, startTimeout)
 	defer cancel()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
@@ -96,6 +99,9 @@ func (p *process) waitFor(ctx context.Context, ready func(context.Context) error
 		case <-p.exited:
 			return fmt.Errorf("it ended before it was ready: %w", p.exit)
 		case <-ctx.Done():
+			if parent.Err() != nil {
+				return errors.Join(parent.Err(), p.kill())
+			}
 			return errors.Join(fmt.Errorf("not ready after %v: %w", startTimeout, err), p.kill())
 		}
 	}
@@ -172,7 +178,10 @@ func get(ctx context.Context, url, accept string) ([]byte, error) {
 	return body, err
 }
 
-// output keeps what the process prints.
+// keptOutput is how much of its output is kept of a process, at least.
+const keptOutput = 8 << 20
+
+// output keeps what the process prints, of a long life the newest.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -181,6 +190,9 @@ type output struct {
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.buf.Len() > 2*keptOutput {
+		o.buf.Next(o.buf.Len() - keptOutput)
+	}
 	return o.buf.Write(p)
 }
 

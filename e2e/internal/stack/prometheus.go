@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func StartPrometheusWith(t *testing.T, feeds Feeds, rewrite func(name string, co
 	s.Rewrite = rewrite
 	p, err := again(func() (*Prometheus, error) {
 		p := &Prometheus{}
-		return p, p.start(s, feeds)
+		return p, p.start(t.Context(), s, feeds)
 	})
 	if err != nil {
 		t.Fatalf("starting Prometheus: %v", err)
@@ -80,7 +81,7 @@ func scrapeOften(name string, content []byte) ([]byte, error) {
 	return bytes.Replace(content, []byte(interval), []byte("scrape_interval: "+ScrapeInterval), 1), nil
 }
 
-func (p *Prometheus) start(s *Site, feeds Feeds) error {
+func (p *Prometheus) start(ctx context.Context, s *Site, feeds Feeds) error {
 	binary, err := s.binary("prometheus")
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func (p *Prometheus) start(s *Site, feeds Feeds) error {
 		return errors.Join(err, p.kill())
 	}
 	p.API = v1.NewAPI(client)
-	return p.waitPage(s.Life, p.URL+"/-/ready")
+	return p.waitPage(ctx, p.URL+"/-/ready")
 }
 
 // setTargets writes the files of targets that prometheus.yml names. Prometheus notices changes of them.

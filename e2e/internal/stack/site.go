@@ -41,6 +41,16 @@ func siteOf(t testing.TB) *Site {
 	return &Site{Root: root, Dir: t.TempDir(), Life: lifetime(t)}
 }
 
+// FreeAddresses returns so many different loopback addresses, for programs of the test's own.
+func FreeAddresses(t testing.TB, n int) []string {
+	t.Helper()
+	addrs, err := (&Site{Life: t.Context()}).addresses(make([]string, n)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addrs
+}
+
 // lifetime ends when the time for the whole test binary is nearly up. It would otherwise end without a
 // cleanup, and leave the process running.
 func lifetime(t testing.TB) context.Context {
@@ -120,6 +130,15 @@ func (s *Site) copyFolder(name, to string) error {
 // folder makes a folder for one program.
 func (s *Site) folder(program string) (string, error) {
 	return os.MkdirTemp(s.Dir, program+"-")
+}
+
+// Address is an address for a program of the caller's own.
+func (s *Site) Address(usual string) (string, error) {
+	addrs, err := s.addresses(usual)
+	if err != nil {
+		return "", err
+	}
+	return addrs[0], nil
 }
 
 // addresses returns different loopback addresses that nobody listens on now, one for each of those that are usual.
