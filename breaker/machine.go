@@ -43,6 +43,7 @@ func (w word) public() State {
 // rules is a configuration in force.
 type rules struct {
 	Config
+	given *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
 	flags word
 }
 
@@ -143,7 +144,7 @@ func (b *Breaker) publicState() State {
 }
 
 // setRules puts a checked configuration in force.
-func (b *Breaker) setRules(c Config) {
+func (b *Breaker) setRules(c Config, given *Config) {
 	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
@@ -153,7 +154,7 @@ func (b *Breaker) setRules(c Config) {
 			b.windowEnd.Store(0)
 		}
 	}
-	r := &rules{Config: c}
+	r := &rules{Config: c, given: given}
 	if c.SlowCallDuration > 0 {
 		r.flags |= timed
 	}

@@ -179,7 +179,9 @@ func startAlertmanager(t *testing.T, slack string) (post func(...alert)) {
 	go func() { ended <- command.Wait() }()
 	t.Cleanup(func() {
 		_ = command.Process.Signal(syscall.SIGTERM)
-		<-ended
+		if err := <-ended; err != nil {
+			t.Errorf("alertmanager did not end well: %v", err)
+		}
 		if t.Failed() {
 			t.Logf("alertmanager:\n%s", output.String())
 		}

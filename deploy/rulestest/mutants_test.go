@@ -62,6 +62,7 @@ var mutants = map[string][]mutant{
 		{edges, "- clamp_min(min_over_time(circuit_breaker_transitions_total[15m]) - 1, 0)", "- min_over_time(circuit_breaker_transitions_total[15m])"},
 		{edges, "- clamp_min(min_over_time(circuit_breaker_transitions_total[15m]) - 1, 0)", ""},
 		{edges, "and circuit_breaker_transitions_total offset 15m", ""},
+		{edges, "unless resets(circuit_breaker_transitions_total[15m]) > 0", ""},
 		{changes, "from_state=\"closed\"", "from_state!=\"half_open\""},
 		{changes, "{from_state=\"half_open\", to_state=\"closed\"}", "{from_state=\"half_open\"}"},
 		{changes, "+ sum without (from_state, to_state) (breaker:circuit_breaker_transitions:increase15m{to_state=\"closed\"})", ""},
