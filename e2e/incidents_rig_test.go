@@ -71,14 +71,14 @@ func openTheatre(t *testing.T) *theatre {
 		// What is five minutes and one by default.
 		Env: []string{"COLLECTOR_METRIC_EXPIRATION=" + minutes(5).String()},
 		Flags: []string{
-			"--query.lookback-delta=" + milliseconds(minutes(5)),
-			"--rules.alert.resend-delay=" + milliseconds(minutes(1)),
+			"--query.lookback-delta=" + inMilliseconds(minutes(5)),
+			"--rules.alert.resend-delay=" + inMilliseconds(minutes(1)),
 		},
 	}, scale.Rewrite)
 	return th
 }
 
-func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
+func inMilliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
 // deployed are the files of Prometheus and Alertmanager in deploy/.
 func deployed(t *testing.T) map[string][]byte {

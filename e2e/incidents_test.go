@@ -223,7 +223,7 @@ func (th *theatre) got(t *testing.T, route string) matrix.Matrix {
 	t.Helper()
 	got := matrix.Matrix{}
 	fired := query(t, th.Prometheus, fmt.Sprintf(`count_over_time(ALERTS{alertstate="firing"}[%s])`,
-		milliseconds(time.Since(th.began)+time.Minute)))
+		inMilliseconds(time.Since(th.began)+time.Minute)))
 	for _, series := range fired {
 		if of(series.Metric, route) {
 			got.Set(string(series.Metric["service"]), string(series.Metric[model.AlertNameLabel]), matrix.Fired)
