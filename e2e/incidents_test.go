@@ -34,15 +34,16 @@ const (
 )
 
 // expected is what has to come of each incident, and nothing else may. It is written by hand, and is the specification:
-// Paged, somebody is told; Fired, somebody has been told already by another alert, which holds this one back.
+// Paged, somebody is told; Fired, somebody has been told already by another alert, which holds this one back; Held is the
+// same where the outage ends at about the time at which the alert would fire.
 var expected = matrix.Matrix{
-	incident.CleanOutage:       {open: matrix.Paged, failureRate: matrix.Fired},
+	incident.CleanOutage:       {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Held},
 	incident.Flapping:          {flapping: matrix.Paged},
 	incident.SlowFailureRate:   {failureRate: matrix.Paged},
 	incident.StuckOpen:         {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, stuckOpen: matrix.Paged},
 	incident.NotRecovering:     {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, notRecovering: matrix.Paged},
 	incident.SlowRecovery:      {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, slowRecovery: matrix.Paged},
-	incident.FleetOutage:       {fleetOpen: matrix.Paged, open: matrix.Fired, failureRate: matrix.Fired},
+	incident.FleetOutage:       {fleetOpen: matrix.Paged, open: matrix.Fired, failureRate: matrix.Held, blocked: matrix.Held},
 	incident.ForgottenDisabled: {overrideLeftOn: matrix.Paged},
 	incident.ForgottenOpen:     {open: matrix.Paged, blocked: matrix.Fired, stuckOpen: matrix.Paged, overrideLeftOn: matrix.Fired},
 	incident.TelemetryGone:     {telemetryGone: matrix.Paged},
@@ -75,8 +76,14 @@ func TestIncidents(t *testing.T) {
 		for _, route := range routes {
 			got := th.got(t, route)
 			t.Logf("%s:\n%s", route, matrix.Table(got, order, alerts, alertPrefix))
-			for _, difference := range matrix.Diff(expected, got, order, alerts) {
+			differences := matrix.Diff(expected, got, order, alerts)
+			for _, difference := range differences {
 				t.Errorf("%s: %s", route, difference)
+			}
+			for _, name := range order {
+				if slices.ContainsFunc(differences, func(d string) bool { return strings.HasPrefix(d, name+":") }) {
+					th.tell(t, route, name, accounts[route].Onsets[name])
+				}
 			}
 		}
 	})
@@ -122,7 +129,7 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 			got := th.got(t, route)
 			for name, row := range expected {
 				for alert, cell := range row {
-					if got[name][alert] < cell {
+					if cell != matrix.Held && got[name][alert] < cell {
 						return false
 					}
 				}
@@ -130,6 +137,9 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 		}
 		return true
 	})
+	failed := query(t, th.Prometheus, fmt.Sprintf(`sum(count_over_time((up == 0)[%s:%s]))`,
+		inMilliseconds(time.Since(th.began)), inMilliseconds(minutes(0.25))))
+	t.Logf("scrapes that failed, of a process that is gone or not: %v", failed)
 	t.Logf("%.0f minutes were played in %v", time.Since(th.began).Minutes()/by, time.Since(th.began).Round(time.Second))
 	for _, route := range routes {
 		account, err := main[route].account()
@@ -235,6 +245,41 @@ func (th *theatre) got(t *testing.T, route string) matrix.Matrix {
 		}
 	}
 	return got
+}
+
+// tell logs all that was posted and that happened of an incident, for the one who has to find out why.
+func (th *theatre) tell(t *testing.T, route, name string, onset time.Time) {
+	t.Helper()
+	minute := func(at time.Time) float64 { return at.Sub(onset).Minutes() / by }
+	for _, n := range th.notifications(t) {
+		if n.route == route && n.incident == name {
+			t.Logf("%s: %s: %.2f min: %s (over: %t) posted", route, name, minute(n.At), n.alert, n.resolved)
+		}
+	}
+	for _, promQL := range []string{
+		fmt.Sprintf(`ALERTS{alertstate="firing",service=%q}`, name), fmt.Sprintf(`circuit_breaker_state{service=%q}`, name),
+	} {
+		result, _, err := th.Prometheus.API.QueryRange(t.Context(), promQL, v1.Range{
+			Start: th.began, End: time.Now(), Step: minutes(0.25),
+		})
+		series, ok := result.(model.Matrix)
+		if err != nil || !ok {
+			t.Fatal(err)
+		}
+		for _, s := range series {
+			last := time.Time{}
+			if !of(s.Metric, route) {
+				continue
+			}
+			for _, v := range s.Values {
+				if at := v.Timestamp.Time(); at.Sub(last) > minutes(0.4) {
+					t.Logf("%s: %s: %.2f min: %v is there, after %.2f without", route, name, minute(at), s.Metric, minute(at)-minute(last))
+				}
+				last = v.Timestamp.Time()
+			}
+			t.Logf("%s: %s: %.2f min: %v was last there", route, name, minute(last), s.Metric)
+		}
+	}
 }
 
 // of tells whether an alert is about a route.
