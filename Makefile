@@ -88,9 +88,11 @@ format: ## Check that all files are formatted
 vet: ## Run go vet in every module
 	@$(call each,$(CODE),go vet ./...)
 
+# But for those of Loki and Jaeger: to look there means to fetch gigabytes that the tests here do not need, and
+# where something is missing in them they do not build.
 .PHONY: tidy
 tidy: ## Check that every go.mod and go.sum is tidy
-	@$(call each,$(MODULES),go mod tidy -diff)
+	@$(call each,$(filter-out ./tools/loki ./tools/jaeger,$(MODULES)),go mod tidy -diff)
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Run the linters of .golangci.yml in every module
@@ -122,6 +124,22 @@ $(BIN)/%: tools/%/go.mod tools/%/go.sum
 $(BIN)/prometheus: tools/prometheus/go.mod tools/prometheus/go.sum
 	@echo "building Prometheus (once; minutes and 3 GB of memory where Go's caches are empty)"
 	@go build -C tools/prometheus -tags remove_all_sd,netgo -o $(BIN)/ tool
+	@touch $@
+
+# With amtool.
+$(BIN)/alertmanager: tools/alertmanager/go.mod tools/alertmanager/go.sum
+	@echo "building Alertmanager (once)"
+	@go build -C tools/alertmanager -o $(BIN)/ tool
+	@touch $@
+
+$(BIN)/loki: tools/loki/go.mod tools/loki/go.sum
+	@echo "building Loki (once; some five minutes where Go's caches are empty)"
+	@go build -C tools/loki -o $(BIN)/ tool
+	@touch $@
+
+$(BIN)/jaeger: tools/jaeger/go.mod tools/jaeger/go.sum
+	@echo "building Jaeger (once; minutes where Go's caches are empty)"
+	@go build -C tools/jaeger -o $(BIN)/ tool
 	@touch $@
 
 $(BIN)/otelcol: $(wildcard e2e/otelcol/*.go) e2e/otelcol/go.mod e2e/otelcol/go.sum
