@@ -5,74 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
 
 const (
 	defaultListen = "127.0.0.1:8090"
 	defaultRate   = 8
 	maxRate       = 200
+	tokenVariable = "OTELBREAKER_TOKEN"
 )
-
-// Exit codes, the same for every subcommand.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
-)
-
-// exitCodes is the end of every help.
-const exitCodes = `
-Exit codes:
-  0  it went well
-  1  it did not; standard error says why
-  2  the command line is wrong
-`
-
-// exitError ends the program with a code where all has been said already.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
-// usageError is one that the command line is to blame for.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 // run reads the command line, does what it says, and gives the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot(stdout, stderr)
-	root.SetArgs(withTwoDashes(args))
-	command, err := root.ExecuteContextC(ctx)
-	var exit exitError
-	var usage usageError
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, &exit):
-		return int(exit)
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "demo: %v\n%s --help lists what is allowed\n", err, command.CommandPath())
-		return exitUsage
-	default:
-		fmt.Fprintf(stderr, "demo: %v\n", err)
-		return exitFailed
-	}
+	return cli.Run(ctx, newRoot(stdout, stderr), withTwoDashes(args), stdout, stderr)
 }
 
 // newRoot is the command line. Without a subcommand it shows the demo.
 //
-// A subcommand is a function of its own that returns a command, added here. Its RunE gives a usageError for what the
-// user has to type differently, any other error for what went wrong, which is then printed, or an exitError where
-// nothing more is to be said. It writes to cmd.OutOrStdout and cmd.ErrOrStderr.
+// A subcommand is a function of its own that returns a command, added here. Its RunE gives a [cli.Wrong] for what the
+// user has to type differently, any other error for what went wrong, which is then printed, or a [cli.Exit] where
+// nothing more is to be said. It writes to cmd.OutOrStdout and cmd.ErrOrStderr, and its help ends with [cli.Codes].
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
-	root := newShow(stdout, stderr)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	return root
+	return newShow(stdout, stderr)
 }
 
 // newShow is the demo itself.
@@ -93,20 +52,22 @@ func newShow(stdout, stderr io.Writer) *cobra.Command {
 		Short: "A circuit breaker through an outage, with all its signals",
 		Long: `demo shows a circuit breaker through an outage, with its metrics, logs, traces and health page.
 
+With a token, /control/circuit-breakers lets operators force breakers open, disable, reset and reconfigure them. It comes
+from --token-file (lines of a name and a token) or from $OTELBREAKER_TOKEN, and cmd/otelbreaker is the client.
+
 Log records go to standard error as lines of JSON. With OTEL_EXPORTER_OTLP_ENDPOINT set (to http://localhost:4318,
 say), traces, metrics and logs are sent there as well. Ctrl-C ends it; a second one does so at once.
-` + exitCodes,
+` + cli.Codes(""),
 		Example: `  demo --listen 127.0.0.1:0
   demo --once`,
-		Args:          noArguments,
-		SilenceErrors: true, // run says them
-		SilenceUsage:  true,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.token = os.Getenv(tokenVariable)
 			if err := s.check(cmd.Flags().Changed("listen")); err != nil {
-				return usageError{err}
+				return &cli.Error{Code: cli.Usage, Err: err}
 			}
-			if code := show(cmd.Context(), s); code != exitOK {
-				return exitError(code)
+			if code := show(cmd.Context(), s); code != cli.OK {
+				return cli.Exit(code)
 			}
 			return nil
 		},
@@ -117,6 +78,8 @@ say), traces, metrics and logs are sent there as well. Ctrl-C ends it; a second 
 	flags.IntVar(&s.rate, "rate", defaultRate, fmt.Sprintf("calls a second of each of the three services, 1 to %d", maxRate))
 	flags.BoolVar(&s.once, "once", false, "play the outage once, check what the signals say of it, and exit\n"+
 		"(0: it is what happened, 1: it is not); serves on any free port unless --listen is given")
+	flags.StringVar(&s.tokenFile, "token-file", "", "let those operate the breakers whose tokens are in this `file`;\n"+
+		"not with --once, when nobody shall have a hand in what is to be proved")
 	return command
 }
 
@@ -126,18 +89,13 @@ func (s *settings) check(listenGiven bool) error {
 	if s.rate < 1 || s.rate > maxRate {
 		err = errors.Join(err, fmt.Errorf("--rate is %d: allowed is 1 to %d", s.rate, maxRate))
 	}
+	if s.once && s.tokenFile != "" {
+		err = errors.Join(err, errors.New("--token-file and --once: allowed is one of them"))
+	}
 	if s.once && !listenGiven {
 		s.listen = "127.0.0.1:0" // where it runs unattended, a taken port should not matter
 	}
 	return err
-}
-
-// noArguments is for commands that take flags only.
-func noArguments(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("unknown argument %q: neither a flag nor a subcommand", args[0])}
-	}
-	return nil
 }
 
 // withTwoDashes lets flags be written with one dash, too (-once), as programs of Go's own flag package have them. No

@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
 
 func main() {
@@ -30,7 +32,7 @@ func show(ctx context.Context, s settings) int {
 	a, err := start(ctx, s)
 	if err != nil {
 		fmt.Fprintf(s.log, "demo: %v\n", err)
-		return exitFailed
+		return cli.Failed
 	}
 	a.welcome()
 	if s.once {
@@ -43,9 +45,9 @@ func show(ctx context.Context, s settings) int {
 	}
 	if err != nil {
 		fmt.Fprintf(s.log, "demo: %v\n", err)
-		return exitFailed
+		return cli.Failed
 	}
-	return exitOK
+	return cli.OK
 }
 
 // welcome tells what there is to see.
@@ -57,6 +59,17 @@ func (a *app) welcome() {
   health   %[1]s/health/circuit-breakers
 
 `, a.url())
+	if a.control != nil {
+		fmt.Fprintf(a.out, `  control  %[1]s/control/circuit-breakers
+
+Operate the breakers, with the same token in %[2]s (or --token-file, with the token alone):
+
+  go run ./cmd/otelbreaker watch --url %[1]s
+  go run ./cmd/otelbreaker force-open --url %[1]s %[3]s --reason "to see what happens" --for 30s
+  go run ./cmd/otelbreaker reset --url %[1]s %[3]s --reason "seen enough"
+
+`, a.url(), tokenVariable, a.services[0])
+	}
 	if !a.onLoopback() {
 		fmt.Fprintf(a.log, "demo: warning: %s is not a loopback address; whoever can reach it can see the page and switch the demo's faults\n",
 			a.listener.Addr())

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
 
 // TestMain runs the demo itself where a test has started this binary as such.
@@ -22,28 +24,29 @@ func TestRun_Usage(t *testing.T) {
 		code int
 		says []string // on standard output where help was asked for, else on standard error
 	}{
-		{[]string{"--help"}, exitOK, []string{"demo [flags]", "--listen host:port", "--once", "--rate", "OTEL_EXPORTER_OTLP_ENDPOINT", "Ctrl-C", defaultListen, "Exit codes:"}},
-		{[]string{"-help"}, exitOK, []string{"--listen host:port"}},
-		{[]string{"-h"}, exitOK, []string{"--listen host:port"}},
-		{[]string{"completion", "bash"}, exitOK, []string{"bash completion"}},
-		{[]string{"__complete", "--o"}, exitOK, []string{"--once"}},
-		{[]string{"--rate", "0"}, exitUsage, []string{"--rate is 0", "1 to 200", "demo --help"}},
-		{[]string{"-rate", "201"}, exitUsage, []string{"--rate is 201", "1 to 200"}},
-		{[]string{"-rate", "many"}, exitUsage, []string{"many"}},
-		{[]string{"-rate=-5"}, exitUsage, []string{"--rate is -5"}},
-		{[]string{"--listen", "8090"}, exitUsage, []string{`--listen is "8090"`, "host:port", defaultListen}},
-		{[]string{"-listen", "localhost:http"}, exitUsage, []string{`"localhost:http"`, "0 to 65535"}},
-		{[]string{"-listen", "localhost:65536", "-rate", "-1"}, exitUsage, []string{"65536", "--rate is -1"}},
-		{[]string{"now"}, exitUsage, []string{`"now"`, "--help"}},
-		{[]string{"--", "-once"}, exitUsage, []string{`"-once"`}},
-		{[]string{"-what"}, exitUsage, []string{"--what", "demo --help"}},
+		{[]string{"--help"}, cli.OK, []string{"demo [flags]", "--listen host:port", "--once", "--rate", "OTEL_EXPORTER_OTLP_ENDPOINT", "Ctrl-C", defaultListen, "Exit codes:"}},
+		{[]string{"-help"}, cli.OK, []string{"--listen host:port"}},
+		{[]string{"-h"}, cli.OK, []string{"--listen host:port"}},
+		{[]string{"completion", "bash"}, cli.OK, []string{"bash completion"}},
+		{[]string{"__complete", "--o"}, cli.OK, []string{"--once"}},
+		{[]string{"--rate", "0"}, cli.Usage, []string{"--rate is 0", "1 to 200", "demo --help"}},
+		{[]string{"-rate", "201"}, cli.Usage, []string{"--rate is 201", "1 to 200"}},
+		{[]string{"-rate", "many"}, cli.Usage, []string{"many"}},
+		{[]string{"-rate=-5"}, cli.Usage, []string{"--rate is -5"}},
+		{[]string{"--listen", "8090"}, cli.Usage, []string{`--listen is "8090"`, "host:port", defaultListen}},
+		{[]string{"-listen", "localhost:http"}, cli.Usage, []string{`"localhost:http"`, "0 to 65535"}},
+		{[]string{"-listen", "localhost:65536", "-rate", "-1"}, cli.Usage, []string{"65536", "--rate is -1"}},
+		{[]string{"--once", "--token-file", "x"}, cli.Usage, []string{"--token-file and --once"}},
+		{[]string{"now"}, cli.Usage, []string{`"now"`, "--help"}},
+		{[]string{"--", "-once"}, cli.Usage, []string{`"-once"`}},
+		{[]string{"-what"}, cli.Usage, []string{"--what", "demo --help"}},
 	} {
 		out, log := &lines{t: t}, &lines{t: t}
 		if code := run(t.Context(), c.args, out, log); code != c.code {
 			t.Errorf("%q: exit code %d, want %d", c.args, code, c.code)
 		}
 		said, silent := log, out
-		if c.code == exitOK {
+		if c.code == cli.OK {
 			said, silent = out, log
 		}
 		for _, text := range c.says {
@@ -82,8 +85,8 @@ func TestRun_PortIsTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	out, log := &lines{t: t}, &lines{t: t}
-	if code := run(t.Context(), []string{"-listen", taken.Addr().String()}, out, log); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := run(t.Context(), []string{"-listen", taken.Addr().String()}, out, log); code != cli.Failed {
+		t.Errorf("exit code %d, want %d", code, cli.Failed)
 	}
 	for _, text := range []string{taken.Addr().String(), "address already in use", "--listen 127.0.0.1:0"} {
 		if !strings.Contains(log.String(), text) {
@@ -120,8 +123,8 @@ func TestWelcome_WarnsOffLoopback(t *testing.T) {
 func TestStart_BadEnvironment(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon")
 	s := quick(t)
-	if code := show(t.Context(), s); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := show(t.Context(), s); code != cli.Failed {
+		t.Errorf("exit code %d, want %d", code, cli.Failed)
 	}
 	if said := s.log.(*lines).String(); !strings.Contains(said, "OTEL_EXPORTER_OTLP_PROTOCOL") {
 		t.Errorf("it says %s", said)
