@@ -154,7 +154,7 @@ func (u *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Errors:
 		fail(w)
 	case Brownout:
-		if u.answered.Add(1)%5%2 == 1 { // two in a row at most, so that it takes a rate to notice
+		if u.answered.Add(1)%5%2 == 0 { // two in a row at most, so that it takes a rate to notice
 			pause(r.Context(), usualDelay)
 			fail(w)
 			return

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -118,5 +120,89 @@ func TestParse(t *testing.T) {
 	_, err := Parse("fire")
 	if err == nil || !strings.Contains(err.Error(), `"fire"`) || !strings.Contains(err.Error(), "none, errors, brownout, latency, hang, refuse, cut") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestServer_BrownoutFailsThreeOfFiveAndTwoInARowAtMost(t *testing.T) {
+	up, err := Start(t.Context(), "payments", time.Second, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(up.Close)
+	if err := up.Set(t.Context(), Brownout); err != nil {
+		t.Fatal(err)
+	}
+	var told string
+	for range 10 {
+		res, err := http.Get(up.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		told += map[int]string{200: "S", 500: "F"}[res.StatusCode]
+	}
+	if strings.Count(told, "F") != 6 || len(told) != 10 || strings.Contains(told, "FFF") {
+		t.Errorf("ten answers are %s", told)
+	}
+}
+
+func TestProxy(t *testing.T) {
+	var got *http.Request
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch got = r; r.URL.Path {
+		case "/here":
+			w.Header().Set("Location", "//"+r.Host+"//there") // two slashes, which are no host
+			w.WriteHeader(http.StatusFound)
+		case "/away":
+			http.Redirect(w, r, "http://away.example/", http.StatusFound)
+		}
+		_, _ = io.WriteString(w, "behind")
+	}))
+	defer behind.Close()
+	target, err := url.Parse(behind.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, err := Start(t.Context(), "payments", time.Second, Proxy(target, &http.Transport{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(up.Close)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	get := func(path string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, strings.Replace(up.URL(), "://", "://user:word@", 1)+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return res
+	}
+	get("/a%2Fb?x=1;y=2&z")
+	if user, word, _ := got.BasicAuth(); got.RequestURI != "/a%2Fb?x=1;y=2&z" || got.Host != target.Host || user != "user" || word != "word" {
+		t.Errorf("the server got %s, host %s, user %s:%s", got.RequestURI, got.Host, user, word)
+	}
+	if to := get("/here").Header.Get("Location"); to != up.URL()+"//there" {
+		t.Errorf("redirected to %s, which is not behind the proxy", to)
+	}
+	if to := get("/away").Header.Get("Location"); to != "http://away.example/" {
+		t.Errorf("redirected to %s", to)
+	}
+	if err := up.Set(t.Context(), Errors); err != nil {
+		t.Fatal(err)
+	}
+	if res := get("/"); res.StatusCode != http.StatusInternalServerError {
+		t.Errorf("with the fault it answers %s", res.Status)
+	}
+	if err := up.Set(t.Context(), None); err != nil {
+		t.Fatal(err)
+	}
+	behind.Close()
+	if res := get("/"); res.StatusCode != http.StatusBadGateway {
+		t.Errorf("with nobody there it answers %s", res.Status)
 	}
 }

@@ -45,7 +45,8 @@ type Rate struct {
 	Asked  float64 `json:"asked_per_second"`
 	Made   float64 `json:"made_per_second"`
 	Peak   int     `json:"peak_concurrency"` // requests under way at once
-	Held   bool    `json:"held"`             // 95 % of what was asked for, or more
+	Late   uint64  `json:"late_requests"`    // made more than 100 ms after they were due
+	Held   bool    `json:"held"`             // 95 % of what was asked for, or more, was made, and on time
 	Reason string  `json:"reason,omitempty"` // where it was not
 }
 
@@ -96,8 +97,11 @@ type Breaker struct {
 type tally struct {
 	sent, blocked vegeta.Metrics
 	answers       map[string]uint64
-	well          uint64
+	well, late    uint64
 }
+
+// lateness is how late a request may be made.
+const lateness = 100 * time.Millisecond
 
 // last is when the last request was made.
 func (t *tally) last() time.Time {
@@ -109,7 +113,11 @@ func (t *tally) last() time.Time {
 
 func (t *tally) total() uint64 { return t.sent.Requests + t.blocked.Requests }
 
-func (t *tally) add(r *vegeta.Result, got answer, made bool) {
+// add counts a result. late is how long after it was due the request was made.
+func (t *tally) add(r *vegeta.Result, late time.Duration, got answer, made bool) {
+	if late > lateness {
+		t.late++
+	}
 	if got.blocked {
 		t.blocked.Add(r)
 	} else {
@@ -123,7 +131,7 @@ func (t *tally) add(r *vegeta.Result, got answer, made bool) {
 		label = "redirect refused"
 	}
 	t.answers[label]++
-	if r.Error == "" {
+	if r.Error == "" && r.Code/100 >= 2 && r.Code/100 <= 3 { // a body that broke off leaves no code
 		t.well++
 	}
 }
@@ -151,12 +159,13 @@ func (t *tally) requests() Requests {
 
 // rate judges the load. attacked is how long requests were made.
 func (t *tally) rate(asked, concurrency, peak int, attacked time.Duration) Rate {
-	r := Rate{Asked: float64(asked), Peak: peak}
+	r := Rate{Asked: float64(asked), Peak: peak, Late: t.late}
 	if attacked <= 0 {
 		return r
 	}
 	r.Made = float64(t.total()) / attacked.Seconds()
-	r.Held = float64(t.total()) >= 0.95*r.Asked*attacked.Seconds()-1 // the first is due after a pause
+	most := 0.95*r.Asked*attacked.Seconds() - 1 // the first is due after a pause
+	r.Held = float64(t.total()) >= most && float64(t.total()-t.late) >= 0.95*float64(t.total())
 	switch {
 	case r.Held:
 	case peak >= concurrency:

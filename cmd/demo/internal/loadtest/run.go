@@ -140,7 +140,7 @@ func (st *stage) drive(ctx context.Context, s Settings, out io.Writer) (*Report,
 			attacker.Stop()
 		}
 	})
-	sums := st.follow(results, account, said, told.began, s.For)
+	sums := st.follow(results, account, said, told.began, s)
 	report.Duration = time.Since(told.began).Seconds()
 	cancel()
 	script.Wait()
@@ -159,9 +159,9 @@ func (st *stage) drive(ctx context.Context, s Settings, out io.Writer) (*Report,
 }
 
 // follow takes the results as they come and says every now and then how it goes.
-func (st *stage) follow(results <-chan *vegeta.Result, a *account, said *progress, began time.Time, whole time.Duration) *tally {
+func (st *stage) follow(results <-chan *vegeta.Result, a *account, said *progress, began time.Time, s Settings) *tally {
 	t := &tally{answers: make(map[string]uint64)}
-	ticker := time.NewTicker(max(time.Second, whole/60))
+	ticker := time.NewTicker(max(time.Second, s.For/60))
 	defer ticker.Stop()
 	for {
 		select {
@@ -170,7 +170,8 @@ func (st *stage) follow(results <-chan *vegeta.Result, a *account, said *progres
 				return t
 			}
 			got, made := a.take(r.Seq)
-			t.add(r, got, made)
+			due := began.Add(time.Duration(r.Seq+1) * time.Second / time.Duration(s.Rate))
+			t.add(r, r.Timestamp.Sub(due), got, made)
 		case <-ticker.C:
 			r := t.requests()
 			said.say(time.Since(began), "%d requests, %s answered well, %d blocked", r.Total, percent(r.Success), t.blocked.Requests)

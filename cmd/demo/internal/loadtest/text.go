@@ -25,7 +25,7 @@ func (r *Report) WriteText(out io.Writer) error {
 	fmt.Fprintf(&b, "\nLoad test: %s, %s%s\n\n", r.Scenario, r.Target, map[bool]string{true: ", an upstream of its own"}[r.OwnUpstream])
 	line("requests", "%d in %.1f s; %.1f of %.0f a second, %d at once at most", r.Requests.Total, r.Duration, r.Rate.Made, r.Rate.Asked, r.Rate.Peak)
 	if !r.Rate.Held {
-		line("", "the rate was not held: %s", cmp.Or(r.Rate.Reason, "no time to make requests"))
+		line("", "the rate was not held, %d requests were late: %s", r.Rate.Late, cmp.Or(r.Rate.Reason, "there was no time"))
 	}
 	line("answers", "%s well", percent(r.Requests.Success))
 	for _, label := range slices.SortedFunc(maps.Keys(r.Requests.Answers), func(a, b string) int {
