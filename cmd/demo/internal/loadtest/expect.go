@@ -138,6 +138,9 @@ func ExpectStory() Expectation {
 				return "an outage that has not ended", false
 			}
 		}
+		if n == 0 {
+			return "no outage", true
+		}
 		return fmt.Sprintf("outages, all over: %d", n), true
 	}}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/transport"
 )
 
 // brief are settings of a test that goes over the network.
@@ -109,8 +111,13 @@ func TestAnswersAreToldApart(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		case 6:
-			w.Header().Set("X-Circuit-Breaker", "another") // whatever its name
-			w.WriteHeader(http.StatusServiceUnavailable)
+			rejected, err := transport.Unavailable(r, &breaker.OpenError{}) // of a breaker further on
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			maps.Copy(w.Header(), rejected.Header)
+			w.WriteHeader(rejected.StatusCode)
 		default:
 			_, _ = io.WriteString(w, strings.Repeat("long ", 50_000))
 		}
@@ -127,7 +134,7 @@ func TestAnswersAreToldApart(t *testing.T) {
 			t.Errorf("no %s: %v", answer, r.Requests.Answers)
 		}
 	}
-	if !r.Calls.Agree || r.Calls.Client.total() != r.Requests.Total {
+	if !r.Calls.Agree || r.Calls.Client.Ignored != r.Requests.Answers["503"] || r.Calls.Client.total() != r.Requests.Total {
 		t.Errorf("%+v", r.Calls)
 	}
 	if well := r.Requests.Answers["200"] + r.Requests.Answers["204"]; r.Requests.Well != well {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,6 +157,7 @@ var ids = regexp.MustCompile(`("outage_id": )"[0-9a-f]{16}"`)
 func TestTheReportIsAsDocumented(t *testing.T) {
 	s := settings("outage")
 	s.For, s.Breaker = 2*time.Second, BreakerFor(2*time.Second)
+	s.Rate = 49 // so that no request is due in the very moment in which something else happens
 	s.Expect = []Expectation{must(t)(MinSuccess(0.99)), must(t)(OpenWithin(time.Second))}
 	r, _ := virtually(t, throughout, s)
 	inJSON, err := json.MarshalIndent(r, "", "  ")
@@ -276,5 +278,41 @@ func must(t *testing.T) func(Expectation, error) Expectation {
 			t.Fatal(err)
 		}
 		return e
+	}
+}
+
+// TestTheKeysAreDocumented compares the report's keys, those that it leaves out too, with what is said of them.
+func TestTheKeysAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/load.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	var walk func(reflect.Type)
+	walk = func(of reflect.Type) {
+		switch of.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			walk(of.Elem())
+		case reflect.Struct:
+			if !strings.HasSuffix(of.PkgPath(), "loadtest") {
+				return
+			}
+			for field := range of.Fields() {
+				if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key != "" {
+					if seen++; !bytes.Contains(page, []byte("`"+key+"`")) {
+						t.Errorf("%s is not in docs/load.md", key)
+					}
+				}
+				walk(field.Type)
+			}
+		}
+	}
+	if walk(reflect.TypeFor[Report]()); seen < 60 {
+		t.Errorf("%d keys only", seen)
+	}
+	for _, p := range plots {
+		if !bytes.Contains(page, []byte("| `"+p.name+"` |")) {
+			t.Errorf("%s is not in docs/load.md", p.name)
+		}
 	}
 }
