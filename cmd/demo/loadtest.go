@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/loadtest"
 	"github.com/otelbreaker/otelbreaker/collector"
@@ -54,7 +53,7 @@ telemetry is sent there.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.Breaker = loadtest.BreakerFor(s.For)
 			err := configure(&s, rules)
-			stated, wrong := expect.stated(cmd.Flags())
+			stated, wrong := expect.stated(cmd.Flags().Changed)
 			s.Expect = stated
 			if err := errors.Join(err, s.Check(), wrong); err != nil {
 				return &cli.Error{Code: cli.Usage, Err: err}
@@ -104,8 +103,8 @@ type expectations struct {
 	story                              bool
 }
 
-// stated gives those whose flags are given.
-func (e *expectations) stated(flags *pflag.FlagSet) (all []loadtest.Expectation, wrong error) {
+// stated makes those whose flags are given.
+func (e *expectations) stated(given func(flag string) bool) (all []loadtest.Expectation, wrong error) {
 	for _, f := range []struct {
 		name string
 		make func() (loadtest.Expectation, error)
@@ -117,7 +116,7 @@ func (e *expectations) stated(flags *pflag.FlagSet) (all []loadtest.Expectation,
 		{"max-openings", func() (loadtest.Expectation, error) { return loadtest.MaxOpenings(e.maxOpenings) }},
 		{"min-blocked", func() (loadtest.Expectation, error) { return loadtest.MinBlocked(e.minBlocked) }},
 	} {
-		if flags.Changed(f.name) {
+		if given(f.name) {
 			x, err := f.make()
 			all, wrong = append(all, x), errors.Join(wrong, err)
 		}

@@ -132,11 +132,12 @@ func (st *stage) drive(ctx context.Context, s Settings, out io.Writer) (*Report,
 	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
 	defer stop()
 	script.Go(func() {
-		broken = st.plot.play(playing, told.began, s.For, st.set, func(p Phase) {
+		err := st.plot.play(playing, told.began, s.For, st.set, func(p Phase) {
 			report.Phases = append(report.Phases, p)
 			said.say(time.Since(told.began), "the dependency is at %q", p.Fault)
 		})
-		if broken != nil {
+		if err != nil && playing.Err() == nil { // not just because the test is over
+			broken = err
 			attacker.Stop()
 		}
 	})

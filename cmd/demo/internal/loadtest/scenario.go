@@ -65,11 +65,12 @@ func (p plot) slow() bool {
 
 // Phase is what the dependency did for a while.
 type Phase struct {
-	Start float64 `json:"start_seconds"` // since the first request was due
+	Start float64 `json:"start_seconds"` // since the start
 	Fault string  `json:"fault"`
 }
 
-// play switches the faults on time, and hands on each as it is on, until the last act is on or ctx ends.
+// play switches the faults on time, and hands on each as it is on, until the last act is on or ctx ends,
+// whose error it then gives.
 func (p plot) play(ctx context.Context, began time.Time, whole time.Duration,
 	set func(context.Context, faulty.Fault) error, on func(Phase)) error {
 	due := began
@@ -77,13 +78,10 @@ func (p plot) play(ctx context.Context, began time.Time, whole time.Duration,
 		waiting, cancel := context.WithDeadline(ctx, due)
 		<-waiting.Done()
 		cancel()
-		if ctx.Err() != nil {
-			return nil
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		if err := set(ctx, a.fault); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
 			return fmt.Errorf("the fault %s could not be switched: %w", a.fault, err)
 		}
 		on(Phase{Start: time.Since(began).Seconds(), Fault: string(a.fault)})

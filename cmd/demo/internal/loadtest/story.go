@@ -12,7 +12,7 @@ import (
 
 // Transition is one of a breaker's.
 type Transition struct {
-	At        float64 `json:"at_seconds"` // since the first request was due
+	At        float64 `json:"at_seconds"` // since the start
 	Endpoint  string  `json:"endpoint"`
 	From      string  `json:"from_state"`
 	To        string  `json:"to_state"`
@@ -27,7 +27,7 @@ type Transition struct {
 type Outage struct {
 	ID        string   `json:"outage_id"`
 	Endpoint  string   `json:"endpoint"`
-	Opened    float64  `json:"opened_at_seconds"` // since the first request was due
+	Opened    float64  `json:"opened_at_seconds"` // since the start
 	Rule      string   `json:"reason"`
 	Observed  float64  `json:"observed"`
 	Threshold float64  `json:"threshold"`
@@ -114,7 +114,7 @@ func (c *chronicle) outages(blocked map[string]uint64) (all []Transition, outage
 	return all, outages
 }
 
-// progress says what happens while it happens, with the time since the first request was due.
+// progress says what happens while it happens, with the time since the start.
 type progress struct {
 	mu  sync.Mutex
 	out io.Writer
