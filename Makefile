@@ -14,6 +14,9 @@ export GOWORK := off
 
 BIN := $(CURDIR)/.bin
 
+# The programs of the whole stack; each is built once and kept in .bin/.
+STACK := $(addprefix $(BIN)/,otelcol prometheus alertmanager loki jaeger)
+
 # Every module of the repository; those that hold code; those whose tests need nothing but Go.
 MODULES := $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/node_modules/*' | xargs -n 1 dirname | sort)
 CODE    := $(filter-out ./tools/%,$(MODULES))
@@ -46,7 +49,7 @@ load: ## Drive the demo's upstream through a breaker, healthy and in an outage (
 		--expect-open-within 1s --expect-recovery-within 2s
 
 .PHONY: test
-test: $(BIN)/gotestsum ## Check and test everything that needs no collector
+test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager ## Check and test everything that needs no collector
 	@status=0; \
 	$(MAKE) --no-print-directory --keep-going check || { status=1; echo "checks failed, see above; now the tests"; }; \
 	tools/gotest "$(LIGHT)" -race || status=1; \
@@ -55,9 +58,27 @@ test: $(BIN)/gotestsum ## Check and test everything that needs no collector
 .PHONY: check
 check: format vet tidy lint ## Check all modules without running a test
 
+.PHONY: rules
+rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanager's configuration and the runbooks
+	go test -C deploy/rulestest -count=1 ./...
+
 .PHONY: e2e
-e2e: $(BIN)/otelcol $(BIN)/prometheus $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector and Prometheus
+e2e: $(STACK) $(BIN)/gotestsum ## Test against the real collector, Prometheus, Alertmanager, Loki and Jaeger
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
+
+.PHONY: kibana-types
+kibana-types: ## Check deploy/kibana against the types of Elasticsearch's client (Node.js; seconds)
+	@cd e2e/kibana && npm ci --silent && npm run --silent check
+
+.PHONY: stack
+stack: $(STACK) ## Run the real collector, Prometheus, Alertmanager, Loki and Jaeger with the demo until Ctrl-C; ARGS=-h
+	@go build -o $(BIN)/demo ./cmd/demo
+	@go build -C e2e -o $(BIN)/stack ./stack
+	@exec $(BIN)/stack $(ARGS)
+
+.PHONY: panels
+panels: $(STACK) ## Draw the dashboards by Grafana's own components into docs/images; needs Node.js and Chromium
+	e2e/panels/draw
 
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/

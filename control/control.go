@@ -55,7 +55,8 @@ import (
 )
 
 const (
-	maxBody = 16 << 10
+	maxBody  = 16 << 10
+	maxError = 2000
 
 	// So many wrong tokens of one address at once, and one more each such time.
 	failureBurst    = 10
@@ -120,8 +121,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
+// refuse bounds the text, which has a part for each thing that is wrong.
 func refuse(status int, format string, args ...any) *refusal {
-	return &refusal{status, fmt.Sprintf(format, args...)}
+	return &refusal{status, cut(fmt.Sprintf(format, args...), maxError)}
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -161,8 +161,9 @@ func textOf(raw json.RawMessage) (text string, isText bool) {
 }
 
 // shortened keeps a text from filling what tells of it.
-func shortened(text string) string {
-	const most = 200
+func shortened(text string) string { return cut(text, 200) }
+
+func cut(text string, most int) string {
 	if len(text) > most {
 		return strings.ToValidUTF8(text[:most], "") + "…"
 	}

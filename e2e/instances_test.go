@@ -2,16 +2,13 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net/rpc"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/model"
 
+	"github.com/otelbreaker/otelbreaker/e2e/internal/child"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/replica"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/route"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/stack"
@@ -158,11 +155,7 @@ type replicaProcess struct {
 
 func startReplicas(t *testing.T, n int, endpoint string) []*replicaProcess {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "replica")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./internal/replica/program")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the replica: %v\n%s", err, out)
-	}
+	binary := child.Build(t, "./internal/replica/program")
 	var replicas []*replicaProcess
 	for range n {
 		replicas = append(replicas, startReplica(t, binary, endpoint))
@@ -172,36 +165,11 @@ func startReplicas(t *testing.T, n int, endpoint string) []*replicaProcess {
 
 func startReplica(t *testing.T, binary, endpoint string) *replicaProcess {
 	t.Helper()
-	command := exec.Command(binary)
-	command.Env = []string{
+	r := &replicaProcess{client: child.Start(t, binary, []string{
 		"OTEL_SERVICE_NAME=checkout",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint,
 		"OTEL_METRIC_EXPORT_INTERVAL=100",
-	}
-	command.Stderr = os.Stderr
-	in, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := &replicaProcess{client: rpc.NewClient(struct {
-		io.Reader
-		io.WriteCloser
-	}{out, in})}
-	t.Cleanup(func() {
-		_ = r.client.Close() // ends its standard input, and with it the process
-		giveUp := time.AfterFunc(settle, func() { _ = command.Process.Kill() })
-		defer giveUp.Stop()
-		if err := command.Wait(); err != nil {
-			t.Errorf("a replica ended with: %v", err)
-		}
-	})
+	})}
 	if err := r.client.Call("Replica.About", struct{}{}, &r.about); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -315,60 +314,6 @@ func TestHandler_KeepsTheLastTenTransitions(t *testing.T) {
 		if want := fmt.Sprint(3 + i/2); last[i].Note != want || last[i+1].Reason != "reset" {
 			t.Errorf("transition %d is %+v, want opening %s, and then its reset", i, last[i], want)
 		}
-	}
-}
-
-func TestHandler_Methods(t *testing.T) {
-	b := newBreaker(t, breaker.Config{})
-	fail(t.Context(), b, 5)
-	server := httptest.NewServer(health.Handler(b))
-	defer server.Close()
-	for _, c := range []struct {
-		method string
-		status int
-		body   bool
-	}{
-		{http.MethodGet, 200, true}, {http.MethodHead, 200, false}, {http.MethodPost, 405, true},
-		{http.MethodPut, 405, true}, {http.MethodDelete, 405, true}, {http.MethodOptions, 405, true},
-	} {
-		t.Run(c.method, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), c.method, server.URL, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			res, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			body, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if res.StatusCode != c.status || (len(body) > 0) != c.body {
-				t.Errorf("status %d with %d bytes", res.StatusCode, len(body))
-			}
-			for name, want := range map[string]string{
-				"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Vary": "Accept",
-				"Access-Control-Allow-Origin": "",
-			} {
-				if got := res.Header.Get(name); got != want {
-					t.Errorf("%s is %q, want %q", name, got, want)
-				}
-			}
-			if c.status == 405 {
-				if got := res.Header.Get("Allow"); got != "GET, HEAD" {
-					t.Errorf("Allow is %q", got)
-				}
-				return
-			}
-			if got := res.Header.Get("Content-Type"); got != "application/json" {
-				t.Errorf("Content-Type is %q", got)
-			}
-			if res.ContentLength <= 0 {
-				t.Errorf("Content-Length is %d", res.ContentLength)
-			}
-		})
 	}
 }
 

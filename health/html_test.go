@@ -70,6 +70,16 @@ func htmlOf(t *testing.T, page string) string {
 	}
 }
 
+func TestG16_AHostileFilterStaysInertInHTML(t *testing.T) {
+	h := health.Handler(newBreaker(t, breaker.Config{}))
+	for _, query := range []string{`service=%22%3E%3Cscript%3Ealert(1)%3C/script%3E`, `service="><script>`, "service=javascript:alert(1)", "service=%00%ff"} {
+		rec := ask(h, query, "text/html")
+		if text := htmlOf(t, rec.Body.String()); rec.Code != 200 || strings.Contains(text, "alert") {
+			t.Errorf("%s: %d %s", query, rec.Code, text)
+		}
+	}
+}
+
 func TestG16_ThePageMayDoNothingButLookLikeItself(t *testing.T) {
 	rec := ask(health.Handler(newBreaker(t, breaker.Config{})), "", "text/html")
 	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(rec.Body.String())

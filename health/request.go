@@ -19,7 +19,13 @@ type filter struct {
 
 var states = []string{breaker.Closed.String(), breaker.HalfOpen.String(), breaker.Open.String()}
 
+// maxQuery bounds what comes back in each of the page's links.
+const maxQuery = 8 << 10
+
 func filterOf(query string) (filter, error) {
+	if len(query) > maxQuery {
+		return filter{}, fmt.Errorf("the query is too long: allowed are %d bytes", maxQuery)
+	}
 	given, err := url.ParseQuery(query)
 	if err != nil {
 		return filter{}, fmt.Errorf("the query cannot be read: allowed is service=NAME and state=%s, escaped as in any URL",

@@ -1,7 +1,9 @@
 package health_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,6 +12,60 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/health"
 )
+
+func TestHandler_Methods(t *testing.T) {
+	b := newBreaker(t, breaker.Config{})
+	fail(t.Context(), b, 5)
+	server := httptest.NewServer(health.Handler(b))
+	defer server.Close()
+	for _, c := range []struct {
+		method string
+		status int
+		body   bool
+	}{
+		{http.MethodGet, 200, true}, {http.MethodHead, 200, false}, {http.MethodPost, 405, true},
+		{http.MethodPut, 405, true}, {http.MethodDelete, 405, true}, {http.MethodOptions, 405, true},
+	} {
+		t.Run(c.method, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), c.method, server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			body, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != c.status || (len(body) > 0) != c.body {
+				t.Errorf("status %d with %d bytes", res.StatusCode, len(body))
+			}
+			for name, want := range map[string]string{
+				"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Vary": "Accept",
+				"Access-Control-Allow-Origin": "",
+			} {
+				if got := res.Header.Get(name); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
+			}
+			if c.status == 405 {
+				if got := res.Header.Get("Allow"); got != "GET, HEAD" {
+					t.Errorf("Allow is %q", got)
+				}
+				return
+			}
+			if got := res.Header.Get("Content-Type"); got != "application/json" {
+				t.Errorf("Content-Type is %q", got)
+			}
+			if res.ContentLength <= 0 {
+				t.Errorf("Content-Length is %d", res.ContentLength)
+			}
+		})
+	}
+}
 
 func TestHandler_Accept(t *testing.T) {
 	h := health.Handler(newBreaker(t, breaker.Config{}))
@@ -79,13 +135,14 @@ func TestHandler_Filters(t *testing.T) {
 		}
 	}
 	for query, says := range map[string]string{
-		"state=half-open":                      `"half-open": allowed is closed, half_open, open`,
-		"state=":                               `"": allowed is`,
-		"state=open&state=shut":                `"shut"`,
-		"state=" + strings.Repeat("x", 10_000): "…",
-		"state=<script>":                       `"<script>"`,
-		"service=%zz":                          "the query cannot be read",
-		"service=a;state=open":                 "the query cannot be read",
+		"state=half-open":                     `"half-open": allowed is closed, half_open, open`,
+		"state=":                              `"": allowed is`,
+		"state=open&state=shut":               `"shut"`,
+		"state=" + strings.Repeat("x", 8_000): "…",
+		strings.Repeat("service=x&", 820):     "allowed are 8192 bytes",
+		"state=<script>":                      `"<script>"`,
+		"service=%zz":                         "the query cannot be read",
+		"service=a;state=open":                "the query cannot be read",
 	} {
 		rec := ask(h, query, "text/html")
 		if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), says) || rec.Body.Len() > 300 ||

@@ -82,7 +82,7 @@ func WithConfig(c breaker.Config) Option {
 // secret, and of keys there should be few. A request whose key is empty goes past the breakers and is not counted.
 //
 // Default is scheme://host[:port] of the URL, in lower case, without the scheme's own port; hosts with letters beyond
-// ASCII in punycode.
+// ASCII in punycode. It is empty where scheme or host cannot be one.
 //
 // It is called on the caller's goroutine, concurrently, must not change the request, and is not called for a request
 // without URL.

@@ -14,7 +14,7 @@ import (
 const testToken = "0123456789abcdef0123456789abcdef"
 
 // operate asks the demo's control to force the first dependency open.
-func operate(t *testing.T, a *app, token string) (int, string) {
+func operate(t *testing.T, a *app, token string, change func(*http.Request)) (int, string) {
 	t.Helper()
 	body := `{"action":"force_open","service":"payments","endpoint":"` + a.deps[0].upstream.URL() + `","reason":"trial","for":"1h"}`
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url()+"/control/circuit-breakers", strings.NewReader(body))
@@ -23,6 +23,9 @@ func operate(t *testing.T, a *app, token string) (int, string) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+token)
+	if change != nil {
+		change(req)
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +58,7 @@ func TestG17_ControlIsThereWithATokenOnly(t *testing.T) {
 			if said := a.out.(*lines).String(); strings.Contains(said, "/control/circuit-breakers") != c.there || strings.Contains(said, testToken) {
 				t.Errorf("it says %s", said)
 			}
-			code, text := operate(t, a, testToken)
+			code, text := operate(t, a, testToken, nil)
 			forced := a.deps[0].breaker().Snapshot().Override == breaker.ForcedOpen
 			if !c.there {
 				if code != http.StatusNotFound || forced {
@@ -66,11 +69,14 @@ func TestG17_ControlIsThereWithATokenOnly(t *testing.T) {
 			if code != http.StatusOK || !forced {
 				t.Errorf("%d %s", code, text)
 			}
-			if code, text := operate(t, a, "wrong"); code != http.StatusUnauthorized {
+			if code, text := operate(t, a, "wrong", nil); code != http.StatusUnauthorized {
 				t.Errorf("a wrong token: %d %s", code, text)
 			}
+			if code, text := operate(t, a, testToken, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }); code != http.StatusForbidden {
+				t.Errorf("another origin: %d %s", code, text)
+			}
 			log := a.log.(*lines).String()
-			for _, want := range []string{`"event_type":"circuit_control"`, `"result":"applied"`, `"result":"refused"`, `"note":"trial"`} {
+			for _, want := range []string{`"event_type":"circuit_control"`, `"result":"applied"`, `"http.response.status_code":401`, `"http.response.status_code":403`, `"note":"trial"`} {
 				if !strings.Contains(log, want) {
 					t.Errorf("the log has no %s: %s", want, log)
 				}

@@ -7,12 +7,16 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
+
+// completionTimeout is how long a shell may be kept waiting.
+const completionTimeout = 2 * time.Second
 
 // filter is the flags that narrow down which breakers are meant.
 type filter struct{ services, states []string }
@@ -92,6 +96,8 @@ func inColour(out any) bool {
 // completions are the names of services, or of the endpoints of one, for a shell. There are none where the program does
 // not answer.
 func (c *client) completions(ctx context.Context, service string) []string {
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
+	defer cancel()
 	var q url.Values
 	if service != "" {
 		q = url.Values{"service": {service}}

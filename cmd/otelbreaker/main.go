@@ -73,7 +73,9 @@ otelbreaker completion --help tells how a shell completes commands, flags and th
 	flags.BoolVar(&c.insecure, "insecure", false, "send the token unencrypted, also to another machine")
 	flags.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long an answer may take")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
-	root.AddCommand(newList(c), newWatch(c), newOperation(c, operations[0]), newOperation(c, operations[1]),
-		newOperation(c, operations[2]), newOperation(c, operations[3]))
+	root.AddCommand(newList(c), newWatch(c))
+	for _, o := range operations {
+		root.AddCommand(newOperation(c, o))
+	}
 	return root
 }

@@ -38,7 +38,7 @@ gone from them. A program that stops answering is asked again until it does.
 			if screen, isTerminal := terminal(cmd.OutOrStdout()); isTerminal && !c.json {
 				show = &painting{out: screen, size: func() (int, int) {
 					width, height, err := term.GetSize(int(screen.Fd()))
-					if err != nil {
+					if err != nil || width <= 0 || height <= 0 { // some give 0 where nobody has told them
 						return 80, 24
 					}
 					return width, height

@@ -16,6 +16,7 @@ import (
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/faulty"
+	"github.com/otelbreaker/otelbreaker/internal/redact"
 	"github.com/otelbreaker/otelbreaker/transport"
 )
 
@@ -117,7 +118,7 @@ func (st *stage) drive(ctx context.Context, s Settings, out io.Writer) (*Report,
 		vegeta.Workers(uint64(s.Concurrency)), vegeta.MaxWorkers(uint64(s.Concurrency)), vegeta.MaxBody(0))
 	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: st.url.String()})
 	report := &Report{
-		Version: 1, Target: bare(st.target), OwnUpstream: s.URL == "", Scenario: st.plot.name, Started: told.began.UTC(), Phases: []Phase{},
+		Version: 1, Target: redact.Of(st.target), OwnUpstream: s.URL == "", Scenario: st.plot.name, Started: told.began.UTC(), Phases: []Phase{},
 		Settings: Plan{Rate: s.Rate, Concurrency: s.Concurrency, For: s.For.Seconds(), Timeout: s.Timeout.Seconds(), Breaker: s.Breaker},
 	}
 

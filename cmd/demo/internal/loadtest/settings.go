@@ -115,8 +115,3 @@ func parseTarget(text string) (*url.URL, error) {
 	}
 	return u, nil
 }
-
-// bare is what may be shown of a URL: no user info, no query, no fragment.
-func bare(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
-}

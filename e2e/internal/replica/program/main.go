@@ -3,11 +3,9 @@ package main
 
 import (
 	"context"
-	"io"
 	"log"
-	"net/rpc"
-	"os"
 
+	"github.com/otelbreaker/otelbreaker/e2e/internal/child"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/replica"
 )
 
@@ -16,13 +14,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := rpc.Register(r); err != nil {
+	if err := child.Serve(r); err != nil {
 		log.Fatal(err)
 	}
-	rpc.ServeConn(struct { // until standard input ends
-		io.Reader
-		io.WriteCloser
-	}{os.Stdin, os.Stdout})
 	if err := stop(); err != nil {
 		log.Fatal(err)
 	}

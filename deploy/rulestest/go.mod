@@ -1,0 +1,3 @@
+module github.com/otelbreaker/otelbreaker/deploy/rulestest
+
+go 1.26.0

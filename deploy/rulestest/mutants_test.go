@@ -1,0 +1,201 @@
+package rulestest_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// mutant is a rule that is not what it should be: once in it, old is new.
+type mutant struct{ rule, old, new string }
+
+const (
+	refusing = "breaker:circuit_breaker_refusing:share3m"
+	edges    = "breaker:circuit_breaker_transitions:increase15m"
+	changes  = "breaker:circuit_breaker_changes:increase15m"
+	longer   = "breaker:circuit_breaker_recoveries_longer:increase15m"
+	share    = "service_endpoint:circuit_breaker_refusing:ratio"
+	failures = "service_endpoint:circuit_breaker_failures:ratio_rate5m"
+	blocked  = "service_endpoint:circuit_breaker_blocked:ratio_rate5m"
+)
+
+// mutants are thresholds, windows, waits and conditions, by the test files (without _test.yml) of which at least one
+// case has to fail.
+var mutants = map[string][]mutant{
+	"open open_more open_otlp": {
+		{refusing, "> 0.3", "> 0.1"},
+		{refusing, "> 0.3", "> 0.5"},
+		{refusing, "total[3m]) or", "total[1m]) or"},
+		{refusing, "total[3m]) or", "total[6m]) or"},
+		{refusing, "[3m:15s]) / 12", "[3m:15s]) / 120"},
+		{refusing, "unless present_over_time(circuit_breaker_open_seconds_total[10m])", ""},
+		{refusing, "and circuit_breaker_state > 0", ""},
+		{refusing, "and circuit_breaker_state offset 1m > 0", ""},
+		{refusing, "offset 1m > 0", "offset 45s > 0"},
+		{refusing, "offset 1m > 0", "offset 75s > 0"},
+		{refusing, "circuit_breaker_state == 2 or", "circuit_breaker_state >= 1 or"},
+		{refusing, "or breaker:circuit_breaker_refusing:share3m )", ")"},
+		{refusing, "or sum without (from_state, to_state) ( increase(circuit_breaker_transitions_total{from_state=\"half_open\", to_state=\"open\"}[3m]) ) > 0.5", ""},
+		{refusing, "unless min_over_time(circuit_breaker_state[1m]) == 0", ""},
+		{refusing, "to_state=\"closed\"}[75s]) ) > 0.5", "to_state=\"closed\"}[75s]) ) > 5"},
+		{refusing, "[75s]", "[1m]"},
+		{"CircuitBreakerOpen", "cluster, namespace, service, endpoint", "service, endpoint"},
+		{"CircuitBreakerOpen", "cluster, namespace, service, endpoint", "cluster, namespace, service"},
+		{"CircuitBreakerOpen", "cluster, namespace, service, endpoint", "cluster, namespace, service, endpoint, instance"},
+		{"CircuitBreakerOpen", "== 1) or vector(0)", "== 1)"},
+	},
+	"fleet": {
+		{"CircuitBreakerFleetOpen", "> 0.5", ">= 0.5"},
+		{"CircuitBreakerFleetOpen", "> 0.5", "> 0.7"},
+		{"CircuitBreakerFleetOpen", ">= 2", ">= 1"},
+		{"CircuitBreakerFleetOpen", ">= 2", ">= 3"},
+		{share, "/ count by (cluster, namespace, service, endpoint) (circuit_breaker_state)", "/ count by (cluster, namespace, service, endpoint) (present_over_time(circuit_breaker_state[10m]))"},
+	},
+	"flapping flapping_more": {
+		{"CircuitBreakerFlapping", "> 6.5) labels", "> 5.5)\n        labels"},
+		{"CircuitBreakerFlapping", "> 6.5) labels", "> 7.5)\n        labels"},
+		{"CircuitBreakerFlapping", "count by (cluster, namespace, service, endpoint) (breaker:circuit_breaker_changes:increase15m >", "sum by (cluster, namespace, service, endpoint) (breaker:circuit_breaker_changes:increase15m) > (0*"},
+		{edges, "(increase(circuit_breaker_transitions_total[15m])", "(increase(circuit_breaker_transitions_total[5m])"},
+		{edges, "(increase(circuit_breaker_transitions_total[15m])", "(increase(circuit_breaker_transitions_total[20m])"},
+		{edges, "- clamp_min(min_over_time(circuit_breaker_transitions_total[15m]) - 1, 0)", "- min_over_time(circuit_breaker_transitions_total[15m])"},
+		{edges, "- clamp_min(min_over_time(circuit_breaker_transitions_total[15m]) - 1, 0)", ""},
+		{edges, "and circuit_breaker_transitions_total offset 15m", ""},
+		{edges, "unless resets(circuit_breaker_transitions_total[15m]) > 0", ""},
+		{changes, "from_state=\"closed\"", "from_state!=\"half_open\""},
+		{changes, "{from_state=\"half_open\", to_state=\"closed\"}", "{from_state=\"half_open\"}"},
+		{changes, "+ sum without (from_state, to_state) (breaker:circuit_breaker_transitions:increase15m{to_state=\"closed\"})", ""},
+		{changes, "and circuit_breaker_state", ""},
+	},
+	"failure_rate failure_rate_more": {
+		{"CircuitBreakerHighFailureRate", "> 0.10", ">= 0.09"},
+		{"CircuitBreakerHighFailureRate", "> 0.10", "> 0.12"},
+		{"CircuitBreakerHighFailureRate", "> 19.5", "> 18.5"},
+		{"CircuitBreakerHighFailureRate", "> 19.5", "> 20.5"},
+		{"CircuitBreakerHighFailureRate", "> 4.5", "> 3.5"},
+		{"CircuitBreakerHighFailureRate", "> 4.5", "> 9.5"},
+		{"CircuitBreakerHighFailureRate", "outcome!=\"ignored\"", "outcome!=\"\""},
+		{"CircuitBreakerHighFailureRate", "outcome!=\"ignored\"", "outcome=~\"success|failure\""},
+		{"CircuitBreakerHighFailureRate", "for: 2m", "for: 1m45s"},
+		{"CircuitBreakerHighFailureRate", "for: 2m", "for: 2m15s"},
+		{failures, "\"success|failure\"", "\"success|failure|blocked\""},
+		{failures, "\"success|failure\"", "\"success|failure|ignored\""},
+		{failures, "outcome=\"failure\"}[5m]", "outcome=\"failure\"}[1m]"},
+		{failures, "outcome=\"failure\"}[5m]", "outcome=\"failure\"}[10m]"},
+		{failures, "/ (sum by (cluster, namespace, service, endpoint) (", "/ (sum by (cluster, namespace, service, endpoint, outcome) ("},
+		{failures, ") > 0)", "))"},
+	},
+	"blocked": {
+		{"CircuitBreakerTrafficBlocked", "ratio_rate5m > 0.5", "ratio_rate5m >= 0.5"},
+		{"CircuitBreakerTrafficBlocked", "ratio_rate5m > 0.5", "ratio_rate5m > 0.6"},
+		{"CircuitBreakerTrafficBlocked", "> 19.5", "> 9.5"},
+		{"CircuitBreakerTrafficBlocked", "> 19.5", "> 299.5"},
+		{"CircuitBreakerTrafficBlocked", "for: 2m", "for: 1m45s"},
+		{"CircuitBreakerTrafficBlocked", "for: 2m", "for: 2m15s"},
+		{blocked, "outcome=\"blocked\"}[5m]", "outcome=\"blocked\"}[2m]"},
+		{blocked, "outcome=\"blocked\"}[5m]", "outcome=\"blocked\"}[10m]"},
+	},
+	"stuck": {
+		{"CircuitBreakerStuckOpen", "circuit_breaker_state == 2 and min_over", "circuit_breaker_state offset 30s == 2 and min_over"},
+		{"CircuitBreakerStuckOpen", "offset 15m == 2", "offset 14m45s == 2"},
+		{"CircuitBreakerStuckOpen", "offset 15m == 2", "offset 15m15s == 2"},
+		{"CircuitBreakerStuckOpen", "min_over_time(circuit_breaker_state[15m]) == 2 and", "min_over_time(circuit_breaker_state[15m]) >= 0 and"},
+		{"CircuitBreakerStuckOpen", "[15m15s]) ) > 0.5", "[15m15s]) ) > 5"},
+		{"CircuitBreakerStuckOpen", "[15m15s]", "[5m]"},
+		{"CircuitBreakerStuckOpen", "[15m15s]", "[20m]"},
+	},
+	"not_recovering": {
+		{"CircuitBreakerNotRecovering", "offset 15m > 0", "offset 14m45s > 0"},
+		{"CircuitBreakerNotRecovering", "offset 15m > 0", "offset 15m15s > 0"},
+		{"CircuitBreakerNotRecovering", "circuit_breaker_state > 0 and min_over", "circuit_breaker_state offset 1m > 0 and min_over"},
+		{"CircuitBreakerNotRecovering", "min_over_time(circuit_breaker_state[15m]) > 0 and", ""},
+		{"CircuitBreakerNotRecovering", "to_state=\"open\"}[15m15s]) ) > 0.5", "to_state=\"open\"}[15m15s]) ) > -1"},
+		{"CircuitBreakerNotRecovering", "to_state=\"open\"}[15m15s]) ) > 0.5", "to_state=\"open\"}[15m15s]) ) > 1.5"},
+		{"CircuitBreakerNotRecovering", "to_state=\"closed\"}[15m15s]) ) > 0.5", "to_state=\"closed\"}[15m15s]) ) > 5"},
+		{"CircuitBreakerNotRecovering", "to_state=\"closed\"}[15m15s]", "to_state=\"closed\"}[10m]"},
+		{"CircuitBreakerNotRecovering", "[5m]) ) > 0.5", "[5m]) ) > 50"},
+		{"CircuitBreakerNotRecovering", "[5m]) ) > 0.5", "[10m]) ) > 0.5"},
+	},
+	"slow_recovery slow_recovery_words": {
+		{"CircuitBreakerSlowRecovery", "le=\"300.5\"}) >", "le=\"600.5\"}) >"},
+		{"CircuitBreakerSlowRecovery", "le=\"300.5\"}) > 0.5", "le=\"300.5\"}) > 1.5"},
+		{longer, "count_over_time(circuit_breaker_state[15m]) >", "2 * count_over_time(circuit_breaker_state[15m]) >"},
+		{longer, "count_over_time(circuit_breaker_state[15m]) >", "0 * count_over_time(circuit_breaker_state[15m]) >"},
+		{longer, "[15m:15s]", "[30m:15s]"},
+		{longer, "[15m:15s]", "[2m:15s]"},
+	},
+	"telemetry_gone": {
+		{"CircuitBreakerTelemetryGone", "[30m]", "[10m]"},
+		{"CircuitBreakerTelemetryGone", "[30m]", "[60m]"},
+		{"CircuitBreakerTelemetryGone", "for: 5m", "for: 4m"},
+		{"CircuitBreakerTelemetryGone", "for: 5m", "for: 6m"},
+		{"CircuitBreakerTelemetryGone", "count by (cluster, namespace, job, service) ( present", "count by (cluster, namespace, job, service, instance) ( present"},
+		{"CircuitBreakerTelemetryGone", "job, service) (circuit_breaker_state)", "service) (circuit_breaker_state)"},
+	},
+	"override": {
+		{"CircuitBreakerOverrideLeftOn", "circuit_breaker_override > 0 and min", "circuit_breaker_override > 1 and min"},
+		{"CircuitBreakerOverrideLeftOn", "circuit_breaker_override > 0 and min", "circuit_breaker_override offset 2m > 0 and min"},
+		{"CircuitBreakerOverrideLeftOn", "min_over_time(circuit_breaker_override[1h]) > 0 and", "min_over_time(circuit_breaker_override[1h]) >= 0 and"},
+		{"CircuitBreakerOverrideLeftOn", "offset 1h > 0", "offset 59m > 0"},
+		{"CircuitBreakerOverrideLeftOn", "offset 1h > 0", "offset 61m > 0"},
+	},
+}
+
+// The tests know each rule's thresholds, windows, waits and conditions: with any of them changed, a case fails.
+func TestADoctoredRuleFailsACase(t *testing.T) {
+	text := read(t, alertsFile)
+	doctored := map[string]bool{}
+	for files, list := range mutants {
+		for _, m := range list {
+			doctored[m.rule] = true
+			t.Run(m.rule+"/"+m.old+"/"+m.new, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				write(t, filepath.Join(dir, filepath.Base(alertsFile)), m.apply(t, text))
+				out, err := exec.Command(tool(t, "promtool"), "check", "rules", filepath.Join(dir, filepath.Base(alertsFile))).CombinedOutput()
+				if err != nil {
+					t.Fatalf("is no rule at all: %v\n%s", err, out)
+				}
+				for name := range strings.FieldsSeq(files) {
+					name += "_test.yml"
+					file := filepath.Join(dir, name)
+					write(t, file, strings.Replace(read(t, filepath.Join(testsDir, name)), "../"+filepath.Base(alertsFile), filepath.Base(alertsFile), 1))
+					for _, r := range promtool(t, file) {
+						if len(r.Failures) > 0 {
+							return
+						}
+					}
+				}
+				t.Errorf("no case of %s fails", files)
+			})
+		}
+	}
+	for _, alert := range alerts(t) {
+		if !doctored[alert] {
+			t.Errorf("%s is not doctored", alert)
+		}
+	}
+}
+
+// apply doctors one rule of the file. Blanks in old stand for any space between words, comments included.
+func (m mutant) apply(t *testing.T, text string) string {
+	t.Helper()
+	start := strings.Index(text, ": "+m.rule+"\n")
+	if start < 0 {
+		t.Fatalf("there is no rule %s", m.rule)
+	}
+	end := len(text)
+	if next := regexp.MustCompile(`\n      - (alert|record): `).FindStringIndex(text[start:]); next != nil {
+		end = start + next[0]
+	}
+	words := strings.Fields(m.old)
+	for i, w := range words {
+		words[i] = regexp.QuoteMeta(w)
+	}
+	found := regexp.MustCompile(strings.Join(words, `(?:\s+|\s*#.*\n)+`)).FindAllStringIndex(text[start:end], -1)
+	if len(found) != 1 {
+		t.Fatalf("%q is in the rule %d times", m.old, len(found))
+	}
+	return text[:start+found[0][0]] + m.new + text[start+found[0][1]:]
+}

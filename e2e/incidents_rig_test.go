@@ -1,0 +1,194 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/otelbreaker/otelbreaker/e2e/internal/incident"
+	"github.com/otelbreaker/otelbreaker/e2e/internal/receiver"
+	"github.com/otelbreaker/otelbreaker/e2e/internal/stack"
+	"github.com/otelbreaker/otelbreaker/e2e/internal/timescale"
+)
+
+// by is the scale of time: 15 minutes are 22.5 seconds, a scrape every 15 seconds is one every 375 ms. At this one the
+// histogram of recoveries has its buckets where the scaled rules need them: 300.5 s become 7.5.
+const by = 1.0 / 40
+
+// recoveryBounds are those of circuit_breaker_recovery_duration_seconds.
+var recoveryBounds = []float64{0.1, 0.25, 0.5, 1.5, 2.5, 7.5, 15.5, 30.5, 60.5, 120.5, 300.5, 600.5, 1800.5}
+
+// minutes are of the story.
+func minutes(n float64) time.Duration { return time.Duration(n * by * float64(time.Minute)) }
+
+// routes are the ways of metrics into Prometheus; a process of each plays every incident.
+var routes = []string{"scraped", "otlp"}
+
+// shop is the service whose process has the incidents.
+func shop(route string) string { return "shop-" + route }
+
+// theatre is where the incidents are played: the stack, and what came of them.
+type theatre struct {
+	*stack.All
+	scale    *timescale.Scale
+	slack    *receiver.Receiver
+	binary   string
+	pages    map[string][3]string // addresses, by route
+	began    time.Time
+	accounts sync.Map // of processes that have ended, by any key
+}
+
+func openTheatre(t *testing.T) *theatre {
+	t.Helper()
+	files := deployed(t)
+	scale, err := timescale.New(by, recoveryBounds, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slack, err := receiver.Start(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = slack.Close() })
+	th := &theatre{scale: scale, slack: slack, pages: make(map[string][3]string), binary: filepath.Join(t.TempDir(), "incident")}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", th.binary, "./internal/incident/program")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	addresses := stack.FreeAddresses(t, 3*len(routes))
+	var targets []stack.Target
+	for i, route := range routes {
+		th.pages[route] = [3]string(addresses[3*i:])
+		if route == "scraped" {
+			for _, address := range th.pages[route] {
+				targets = append(targets, stack.Target{Address: address, Job: shop(route)})
+			}
+		}
+	}
+	th.All = stack.UpForTest(t, stack.Wiring{
+		Webhook: slack.URL, Services: targets,
+		// What is five minutes and one by default.
+		Env: []string{"COLLECTOR_METRIC_EXPIRATION=" + minutes(5).String()},
+		Flags: []string{
+			"--query.lookback-delta=" + milliseconds(minutes(5)),
+			"--rules.alert.resend-delay=" + milliseconds(minutes(1)),
+		},
+	}, scale.Rewrite)
+	return th
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
+
+// deployed are the files of Prometheus and Alertmanager in deploy/.
+func deployed(t *testing.T) map[string][]byte {
+	t.Helper()
+	root, err := stack.FindRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := make(map[string][]byte)
+	for _, folder := range []string{"prometheus", "alertmanager"} {
+		dir := os.DirFS(filepath.Join(root, "deploy", folder))
+		err := fs.WalkDir(dir, ".", func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			files[path.Join(folder, name)], err = fs.ReadFile(dir, name)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// actor is a process of package incident.
+type actor struct {
+	*rpc.Client
+	command *exec.Cmd
+	said    bytes.Buffer
+	ended   chan struct{}
+	exit    error
+}
+
+// enter starts a process that plays scripts. which tells its page of metrics.
+func (th *theatre) enter(t *testing.T, route string, which int, plan incident.Plan) *actor {
+	t.Helper()
+	plan.By, plan.Route, plan.Listen = by, route, th.pages[route][which]
+	argument, err := json.Marshal(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exporters := "prometheus"
+	if route == "otlp" {
+		exporters = "otlp"
+	}
+	a := &actor{command: exec.Command(th.binary, string(argument)), ended: make(chan struct{})}
+	a.command.Env = []string{
+		"OTEL_SERVICE_NAME=" + shop(route),
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + th.Collector.HTTP,
+		"OTEL_METRICS_EXPORTER=" + exporters,
+		fmt.Sprintf("OTEL_METRIC_EXPORT_INTERVAL=%d", minutes(1).Milliseconds()), // of the default
+	}
+	a.command.Stderr = &a.said
+	in, err := a.command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := a.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	a.Client = rpc.NewClient(struct {
+		io.Reader
+		io.WriteCloser
+	}{out, in})
+	go func() {
+		a.exit = a.command.Wait()
+		close(a.ended)
+	}()
+	t.Cleanup(func() {
+		if err := a.leave(); err != nil {
+			t.Errorf("a process of %s ended with: %v\n%s", shop(route), err, a.said.String())
+		}
+	})
+	return a
+}
+
+// leave ends the process, which sends what is left. A second time does nothing.
+func (a *actor) leave() error {
+	_ = a.Close() // the end of its input ends it
+	giveUp := time.AfterFunc(2*settle, func() { _ = a.command.Process.Kill() })
+	defer giveUp.Stop()
+	<-a.ended
+	return a.exit
+}
+
+// kill ends the process at once, as it is meant to.
+func (a *actor) kill() error {
+	err := a.command.Process.Kill()
+	<-a.ended
+	a.exit = nil
+	_ = a.Close() // its pipes are gone with it
+	return err
+}
+
+// account is what has happened in the process.
+func (a *actor) account() (account incident.Account, err error) {
+	err = a.Call("Service.Account", struct{}{}, &account)
+	return account, err
+}

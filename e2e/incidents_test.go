@@ -1,0 +1,250 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"github.com/otelbreaker/otelbreaker/e2e/internal/incident"
+	"github.com/otelbreaker/otelbreaker/e2e/internal/matrix"
+)
+
+var writeSignal = flag.Bool("signal", false, "write what the incidents came to into docs/signal.md")
+
+// Alerts, without what all their names begin with.
+const (
+	alertPrefix    = "CircuitBreaker"
+	open           = "CircuitBreakerOpen"
+	fleetOpen      = "CircuitBreakerFleetOpen"
+	flapping       = "CircuitBreakerFlapping"
+	failureRate    = "CircuitBreakerHighFailureRate"
+	blocked        = "CircuitBreakerTrafficBlocked"
+	stuckOpen      = "CircuitBreakerStuckOpen"
+	notRecovering  = "CircuitBreakerNotRecovering"
+	slowRecovery   = "CircuitBreakerSlowRecovery"
+	telemetryGone  = "CircuitBreakerTelemetryGone"
+	overrideLeftOn = "CircuitBreakerOverrideLeftOn"
+)
+
+// expected is what has to come of each incident, and nothing else may. It is written by hand, and is the specification:
+// Paged, somebody is told; Fired, somebody has been told already by another alert, which holds this one back.
+var expected = matrix.Matrix{
+	incident.CleanOutage:       {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired},
+	incident.Flapping:          {flapping: matrix.Paged},
+	incident.SlowFailureRate:   {failureRate: matrix.Paged},
+	incident.StuckOpen:         {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, stuckOpen: matrix.Paged},
+	incident.NotRecovering:     {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, notRecovering: matrix.Paged},
+	incident.SlowRecovery:      {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, slowRecovery: matrix.Paged},
+	incident.FleetOutage:       {fleetOpen: matrix.Paged, open: matrix.Fired, failureRate: matrix.Fired, blocked: matrix.Fired},
+	incident.ForgottenDisabled: {overrideLeftOn: matrix.Paged},
+	incident.ForgottenOpen:     {open: matrix.Paged, blocked: matrix.Fired, stuckOpen: matrix.Paged, overrideLeftOn: matrix.Fired},
+	incident.TelemetryGone:     {telemetryGone: matrix.Paged},
+	incident.Restart:           {},
+	incident.QuietHalfOpen:     {},
+	incident.HealthyDay:        {},
+}
+
+// order is how incidents are shown, and by which none is forgotten.
+var order = []string{
+	incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
+	incident.SlowRecovery, incident.FleetOutage, incident.ForgottenDisabled, incident.ForgottenOpen, incident.TelemetryGone,
+	incident.Restart, incident.QuietHalfOpen, incident.HealthyDay,
+}
+
+// story is how long it takes, in minutes of its own: an override is left on for an hour, and what is silent has to be
+// silent for as long.
+const story = 75
+
+// TestIncidents plays all incidents at once, by both routes, against the real stack with the rules and the
+// configurations of deploy/ in shortened time, and checks what became of them: which alerts fired and which told
+// somebody, what the notifications say, and that every transition is found in Loki and every outage in Jaeger.
+func TestIncidents(t *testing.T) {
+	th := openTheatre(t)
+	t.Logf("time scale 1/%.0f: %v", 1/by, th.scale)
+	accounts := th.play(t)
+
+	alerts := th.alerts(t)
+	t.Run("alerts", func(t *testing.T) {
+		for _, route := range routes {
+			got := th.got(t, route)
+			t.Logf("%s:\n%s", route, matrix.Table(got, order, alerts, alertPrefix))
+			for _, difference := range matrix.Diff(expected, got, order, alerts) {
+				t.Errorf("%s: %s", route, difference)
+			}
+		}
+	})
+	t.Run("notifications", func(t *testing.T) { th.checkPosts(t, accounts) })
+	t.Run("transitions", func(t *testing.T) { th.checkFound(t, accounts) })
+	t.Run("document", func(t *testing.T) { th.document(t, alerts, accounts) })
+}
+
+// play has all incidents played, to the end of the story, and returns what happened by route.
+func (th *theatre) play(t *testing.T) map[string]incident.Account {
+	t.Helper()
+	th.began = time.Now()
+	accounts := make(map[string]incident.Account)
+	main, second, third := make(map[string]*actor), make(map[string]*actor), make(map[string]*actor)
+	for _, route := range routes {
+		main[route] = th.enter(t, route, 0, incident.Plan{Scripts: []string{
+			incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
+			incident.SlowRecovery, incident.FleetOutage, incident.ForgottenDisabled, incident.ForgottenOpen,
+			incident.QuietHalfOpen, incident.HealthyDay,
+		}})
+		second[route] = th.enter(t, route, 1, incident.Plan{Scripts: []string{incident.FleetOutage, incident.TelemetryGone}})
+		third[route] = th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}})
+	}
+	// In the middle of an outage the third process is restarted, by which its breaker is closed.
+	for _, route := range routes {
+		accounts[route] = th.when(t, third[route], incident.Restart+" is to happen", func(a incident.Account) bool { return len(a.Onsets) > 0 })
+		if err := third[route].leave(); err != nil {
+			t.Fatalf("a process that was told to end: %v", err)
+		}
+		th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}, Idle: true})
+	}
+	// When the fleet is well again, the second is killed.
+	for _, route := range routes {
+		account := th.when(t, second[route], incident.FleetOutage+" is over", func(a incident.Account) bool { return len(a.Ended) == 2 })
+		account.Onsets[incident.TelemetryGone] = time.Now()
+		if err := second[route].kill(); err != nil {
+			t.Fatal(err)
+		}
+		accounts[route] = merge(accounts[route], account)
+	}
+	// The rest of the story takes its time: silence is silence for so long. What is late may be so for a while.
+	waitAtMost(t, minutes(story+20), "all that the incidents should come to", func() bool {
+		if time.Since(th.began) < minutes(story) {
+			return false
+		}
+		for _, route := range routes {
+			got := th.got(t, route)
+			for name, row := range expected {
+				for alert, cell := range row {
+					if got[name][alert] < cell {
+						return false
+					}
+				}
+			}
+		}
+		return true
+	})
+	t.Logf("%.0f minutes were played in %v", time.Since(th.began).Minutes()/by, time.Since(th.began).Round(time.Second))
+	for _, route := range routes {
+		account, err := main[route].account()
+		if err != nil {
+			t.Fatal(err)
+		}
+		accounts[route] = merge(account, accounts[route])
+		if accounts[route].Dropped > 0 {
+			t.Errorf("%s: %d events were dropped", route, accounts[route].Dropped)
+		}
+		for name, how := range accounts[route].Ended {
+			if how != "" {
+				t.Errorf("%s: %s did not play to its end: %s", route, name, how)
+			}
+		}
+	}
+	return accounts
+}
+
+// when returns the account of a process as soon as it shows something.
+func (th *theatre) when(t *testing.T, a *actor, what string, shows func(incident.Account) bool) (account incident.Account) {
+	t.Helper()
+	waitUntil(t, what, func() bool {
+		var err error
+		if account, err = a.account(); err != nil {
+			t.Fatal(err)
+		}
+		return shows(account)
+	})
+	return account
+}
+
+// merge puts what two processes did together; of an incident that both had, what was first.
+func merge(a, b incident.Account) incident.Account {
+	merged := incident.Account{
+		Transitions: append(slices.Clone(a.Transitions), b.Transitions...),
+		Onsets:      maps.Clone(a.Onsets),
+		Ended:       maps.Clone(a.Ended),
+		Dropped:     a.Dropped + b.Dropped,
+	}
+	for name, at := range b.Onsets {
+		if first, found := merged.Onsets[name]; !found || at.Before(first) {
+			merged.Onsets[name] = at
+		}
+	}
+	for name, how := range b.Ended {
+		merged.Ended[name] += how
+	}
+	return merged
+}
+
+// waitAtMost waits until it is done, or for so long: what is missing then is for others to tell.
+func waitAtMost(t *testing.T, limit time.Duration, what string, done func() bool) {
+	t.Helper()
+	poll := time.NewTicker(250 * time.Millisecond)
+	defer poll.Stop()
+	timeout := time.After(limit)
+	for !done() {
+		select {
+		case <-poll.C:
+		case <-timeout:
+			t.Errorf("not %s within %v", what, limit)
+			return
+		}
+	}
+}
+
+// alerts are the names of all that there are, in the order of their file.
+func (th *theatre) alerts(t *testing.T) (names []string) {
+	t.Helper()
+	rules, err := th.Prometheus.API.Rules(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			if alert, ok := rule.(v1.AlertingRule); ok {
+				names = append(names, alert.Name)
+				if alert.Health != v1.RuleHealthGood {
+					t.Errorf("%s is not well: %s", alert.Name, alert.LastError)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// got is what the incidents of a route came to so far: what fired, by Prometheus, and what somebody was told, by Slack's
+// stand-in.
+func (th *theatre) got(t *testing.T, route string) matrix.Matrix {
+	t.Helper()
+	got := matrix.Matrix{}
+	fired := query(t, th.Prometheus, fmt.Sprintf(`count_over_time(ALERTS{alertstate="firing"}[%s])`,
+		milliseconds(time.Since(th.began)+time.Minute)))
+	for _, series := range fired {
+		if of(series.Metric, route) {
+			got.Set(string(series.Metric["service"]), string(series.Metric[model.AlertNameLabel]), matrix.Fired)
+		}
+	}
+	for _, n := range th.notifications(t) {
+		if !n.resolved && n.route == route {
+			got.Set(n.incident, n.alert, matrix.Paged)
+		}
+	}
+	return got
+}
+
+// of tells whether an alert is about a route.
+func of(labels model.Metric, route string) bool {
+	if endpoint := string(labels["endpoint"]); endpoint != "" {
+		return strings.Contains(endpoint, "."+route+".")
+	}
+	return string(labels[model.JobLabel]) == shop(route)
+}
