@@ -80,6 +80,10 @@ stack: $(STACK) ## Run the real collector, Prometheus, Alertmanager, Loki and Ja
 panels: $(STACK) ## Draw the dashboards by Grafana's own components into docs/images; needs Node.js and Chromium
 	e2e/panels/draw
 
+.PHONY: signal
+signal: $(STACK) ## Play the incidents against the stack (two minutes) and write what came of them into docs/signal.md
+	go test -C e2e -count=1 -run '^TestIncidents$$' -v . -args -signal
+
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/
 

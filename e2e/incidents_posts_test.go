@@ -150,14 +150,19 @@ func checkResolved(t *testing.T, all []notification, route, name, alert string, 
 			took = max(took, tr.Recovery)
 		}
 	}
+	over := regexp.MustCompile(`\*` + alert + `\* is over after .*; outage: ([0-9a-z. ]+)\.`)
 	for _, n := range all {
-		if n.route != route || n.incident != name || n.alert != alert || !n.resolved || !n.first {
+		if n.route != route || n.incident != name || n.alert != alert || !n.resolved {
 			continue
 		}
-		text, _, _ := strings.Cut(field(n.Post, "Recovery time"), ";")
-		said, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))
+		found := over.FindStringSubmatch(n.Attachments[0].Text)
+		if found == nil {
+			t.Errorf("%s: the end of %s of %s is told without a recovery time:\n%s", route, alert, name, n.Words())
+			return
+		}
+		said, err := time.ParseDuration(strings.ReplaceAll(found[1], " ", ""))
 		if err != nil || said < took-minutes(2.5) || said > took+minutes(0.75) {
-			t.Errorf("%s: the end of %s of %s is told with a recovery time of %q, want some %v", route, alert, name, text, took)
+			t.Errorf("%s: the end of %s of %s is told with a recovery time of %q, want some %v", route, alert, name, found[1], took)
 		}
 		return
 	}

@@ -1,20 +1,16 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/rpc"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/otelbreaker/otelbreaker/e2e/internal/child"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/incident"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/receiver"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/stack"
@@ -40,12 +36,11 @@ func shop(route string) string { return "shop-" + route }
 // theatre is where the incidents are played: the stack, and what came of them.
 type theatre struct {
 	*stack.All
-	scale    *timescale.Scale
-	slack    *receiver.Receiver
-	binary   string
-	pages    map[string][3]string // addresses, by route
-	began    time.Time
-	accounts sync.Map // of processes that have ended, by any key
+	scale  *timescale.Scale
+	slack  *receiver.Receiver
+	binary string
+	pages  map[string][3]string // addresses, by route
+	began  time.Time
 }
 
 func openTheatre(t *testing.T) *theatre {
@@ -60,11 +55,7 @@ func openTheatre(t *testing.T) *theatre {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = slack.Close() })
-	th := &theatre{scale: scale, slack: slack, pages: make(map[string][3]string), binary: filepath.Join(t.TempDir(), "incident")}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", th.binary, "./internal/incident/program")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the program: %v\n%s", err, out)
-	}
+	th := &theatre{scale: scale, slack: slack, pages: make(map[string][3]string), binary: child.Build(t, "./internal/incident/program")}
 	addresses := stack.FreeAddresses(t, 3*len(routes))
 	var targets []stack.Target
 	for i, route := range routes {
@@ -80,14 +71,14 @@ func openTheatre(t *testing.T) *theatre {
 		// What is five minutes and one by default.
 		Env: []string{"COLLECTOR_METRIC_EXPIRATION=" + minutes(5).String()},
 		Flags: []string{
-			"--query.lookback-delta=" + milliseconds(minutes(5)),
-			"--rules.alert.resend-delay=" + milliseconds(minutes(1)),
+			"--query.lookback-delta=" + inMilliseconds(minutes(5)),
+			"--rules.alert.resend-delay=" + inMilliseconds(minutes(1)),
 		},
 	}, scale.Rewrite)
 	return th
 }
 
-func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
+func inMilliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
 // deployed are the files of Prometheus and Alertmanager in deploy/.
 func deployed(t *testing.T) map[string][]byte {
@@ -114,16 +105,10 @@ func deployed(t *testing.T) map[string][]byte {
 }
 
 // actor is a process of package incident.
-type actor struct {
-	*rpc.Client
-	command *exec.Cmd
-	said    bytes.Buffer
-	ended   chan struct{}
-	exit    error
-}
+type actor struct{ *child.Process }
 
 // enter starts a process that plays scripts. which tells its page of metrics.
-func (th *theatre) enter(t *testing.T, route string, which int, plan incident.Plan) *actor {
+func (th *theatre) enter(t *testing.T, route string, which int, plan incident.Plan) actor {
 	t.Helper()
 	plan.By, plan.Route, plan.Listen = by, route, th.pages[route][which]
 	argument, err := json.Marshal(plan)
@@ -134,61 +119,16 @@ func (th *theatre) enter(t *testing.T, route string, which int, plan incident.Pl
 	if route == "otlp" {
 		exporters = "otlp"
 	}
-	a := &actor{command: exec.Command(th.binary, string(argument)), ended: make(chan struct{})}
-	a.command.Env = []string{
+	return actor{child.Launch(t, th.binary, []string{
 		"OTEL_SERVICE_NAME=" + shop(route),
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + th.Collector.HTTP,
 		"OTEL_METRICS_EXPORTER=" + exporters,
 		fmt.Sprintf("OTEL_METRIC_EXPORT_INTERVAL=%d", minutes(1).Milliseconds()), // of the default
-	}
-	a.command.Stderr = &a.said
-	in, err := a.command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := a.command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	a.Client = rpc.NewClient(struct {
-		io.Reader
-		io.WriteCloser
-	}{out, in})
-	go func() {
-		a.exit = a.command.Wait()
-		close(a.ended)
-	}()
-	t.Cleanup(func() {
-		if err := a.leave(); err != nil {
-			t.Errorf("a process of %s ended with: %v\n%s", shop(route), err, a.said.String())
-		}
-	})
-	return a
-}
-
-// leave ends the process, which sends what is left. A second time does nothing.
-func (a *actor) leave() error {
-	_ = a.Close() // the end of its input ends it
-	giveUp := time.AfterFunc(2*settle, func() { _ = a.command.Process.Kill() })
-	defer giveUp.Stop()
-	<-a.ended
-	return a.exit
-}
-
-// kill ends the process at once, as it is meant to.
-func (a *actor) kill() error {
-	err := a.command.Process.Kill()
-	<-a.ended
-	a.exit = nil
-	_ = a.Close() // its pipes are gone with it
-	return err
+	}, string(argument))}
 }
 
 // account is what has happened in the process.
-func (a *actor) account() (account incident.Account, err error) {
+func (a actor) account() (account incident.Account, err error) {
 	err = a.Call("Service.Account", struct{}{}, &account)
 	return account, err
 }

@@ -244,7 +244,7 @@ func (s *shift) answers(t *testing.T) map[string]asked {
 	t.Helper()
 	now := time.Now()
 	first, last, newest := s.outage[0], s.outage[len(s.outage)-1], s.opened[len(s.opened)-1]
-	line := func(by *caller, in trace.SpanContext, text string) string {
+	line := func(by *speaker, in trace.SpanContext, text string) string {
 		id := ""
 		if in.IsValid() {
 			id = in.TraceID().String()

@@ -22,8 +22,8 @@ import (
 	"github.com/otelbreaker/otelbreaker/logs"
 )
 
-// caller is a program that calls through breakers, whose records go by OTLP and, all the same, as lines of JSON.
-type caller struct {
+// speaker is a program that calls through breakers, whose records go by OTLP and, all the same, as lines of JSON.
+type speaker struct {
 	name, instance string
 	pipeline       *collector.Pipeline
 	tracer         trace.Tracer
@@ -31,7 +31,7 @@ type caller struct {
 	lines          lockedBuffer
 }
 
-func startCaller(t *testing.T, name, instance, endpoint string) *caller {
+func startSpeaker(t *testing.T, name, instance, endpoint string) *speaker {
 	t.Helper()
 	clearEnvironment(t)
 	options := []collector.Option{
@@ -45,14 +45,14 @@ func startCaller(t *testing.T, name, instance, endpoint string) *caller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &caller{name: name, instance: instance, pipeline: pipeline, tracer: pipeline.TracerProvider().Tracer("e2e")}
+	p := &speaker{name: name, instance: instance, pipeline: pipeline, tracer: pipeline.TracerProvider().Tracer("e2e")}
 	p.slog = slog.New(slog.NewJSONHandler(&p.lines, nil))
 	t.Cleanup(func() { p.shutdown(t) })
 	return p
 }
 
 // shutdown sends what the program still holds. A second call does nothing.
-func (p *caller) shutdown(t *testing.T) {
+func (p *speaker) shutdown(t *testing.T) {
 	t.Helper()
 	if p.pipeline == nil {
 		return
@@ -62,7 +62,7 @@ func (p *caller) shutdown(t *testing.T) {
 }
 
 // say writes a line of the program's own, in a trace, to both logs.
-func (p *caller) say(in trace.SpanContext, text string) {
+func (p *speaker) say(in trace.SpanContext, text string) {
 	var record log.Record
 	record.SetTimestamp(time.Now())
 	record.SetSeverity(log.SeverityInfo)
@@ -74,11 +74,11 @@ func (p *caller) say(in trace.SpanContext, text string) {
 // guarded is a breaker of a program, as its calls and this test see it.
 type guarded struct {
 	*breaker.Breaker
-	by     *caller
+	by     *speaker
 	events chan breaker.Event
 }
 
-func (p *caller) guards(t *testing.T, c breaker.Config) *guarded {
+func (p *speaker) guards(t *testing.T, c breaker.Config) *guarded {
 	t.Helper()
 	g := &guarded{by: p, events: make(chan breaker.Event, 16)}
 	var err error
@@ -136,14 +136,14 @@ func (g *guarded) awaits(t *testing.T, want breaker.State) breaker.Event {
 // turn is an event, which program told it, and the trace that it belongs to.
 type turn struct {
 	breaker.Event
-	by *caller
+	by *speaker
 	in trace.SpanContext
 }
 
 // shift is what happened while one was on call: outages and what is easily taken for one, of several services,
 // endpoints, programs and instances.
 type shift struct {
-	programs []*caller
+	programs []*speaker
 	blocked  int // calls of the first outage
 
 	// The first outage: payments as checkout sees it, from the opening by a third failure to the closing, with a probe
@@ -171,10 +171,10 @@ const (
 func work(t *testing.T, endpoint string) *shift {
 	t.Helper()
 	s := &shift{blocked: 4}
-	checkout := startCaller(t, "checkout", "checkout-1", endpoint)
-	second := startCaller(t, "checkout", "checkout-2", endpoint)
-	basket := startCaller(t, "basket", "basket-1", endpoint)
-	s.programs = []*caller{checkout, second, basket}
+	checkout := startSpeaker(t, "checkout", "checkout-1", endpoint)
+	second := startSpeaker(t, "checkout", "checkout-2", endpoint)
+	basket := startSpeaker(t, "basket", "basket-1", endpoint)
+	s.programs = []*speaker{checkout, second, basket}
 
 	s.firstOutage(t, checkout)
 
@@ -188,7 +188,7 @@ func work(t *testing.T, endpoint string) *shift {
 	flushed(t, g)
 
 	// Both instances of a program see a service that stays away.
-	for _, p := range []*caller{checkout, second} {
+	for _, p := range []*speaker{checkout, second} {
 		g := p.guards(t, breaker.Config{Service: "inventory", Endpoint: stockAPI, FailureThreshold: 2, RecoveryTimeout: time.Hour})
 		g.call(t, status("502"))
 		in := g.call(t, context.DeadlineExceeded)
@@ -221,7 +221,7 @@ func work(t *testing.T, endpoint string) *shift {
 	return s
 }
 
-func (s *shift) firstOutage(t *testing.T, p *caller) {
+func (s *shift) firstOutage(t *testing.T, p *speaker) {
 	t.Helper()
 	g := p.guards(t, breaker.Config{Service: "payments", Endpoint: payAPI, FailureThreshold: 3, RecoveryTimeout: 100 * time.Millisecond})
 	g.call(t, nil)
@@ -253,7 +253,7 @@ func (s *shift) opensAndCloses(t *testing.T, g *guarded, with error) {
 }
 
 // heldBack makes more failed calls than there are records of, until one of the records tells so.
-func (s *shift) heldBack(t *testing.T, p *caller) {
+func (s *shift) heldBack(t *testing.T, p *speaker) {
 	t.Helper()
 	g := p.guards(t, breaker.Config{Service: "bulk", Endpoint: bulkAPI, FailureThreshold: 1 << 30})
 	poll := time.NewTicker(10 * time.Millisecond)
@@ -284,7 +284,7 @@ func flushed(t *testing.T, g *guarded) {
 }
 
 // jsonLines are the lines of a program.
-func (p *caller) jsonLines(t *testing.T) (lines []map[string]any) {
+func (p *speaker) jsonLines(t *testing.T) (lines []map[string]any) {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(p.lines.String()))
 	for {

@@ -125,6 +125,13 @@ var mutants = map[string][]mutant{
 		{longer, "[15m:15s]", "[30m:15s]"},
 		{longer, "[15m:15s]", "[2m:15s]"},
 	},
+	"after_outage": {
+		{"CircuitBreakerFleetOpen", "keep_firing_for: 1m", "keep_firing_for: 1s"},
+		{"CircuitBreakerFleetOpen", "keep_firing_for: 1m", "keep_firing_for: 2m"},
+		{"CircuitBreakerHighFailureRate", "unless ignoring (outcome) sum without (from_state, to_state) ( increase(circuit_breaker_transitions_total{to_state=\"closed\"}[5m]) ) > 0.5", ""},
+		{"CircuitBreakerHighFailureRate", "unless ignoring (outcome)", "unless on (service)"},
+		{"CircuitBreakerTrafficBlocked", "unless ignoring (outcome) sum without (from_state, to_state) ( increase(circuit_breaker_transitions_total{to_state=\"closed\"}[5m]) ) > 0.5", ""},
+	},
 	"telemetry_gone": {
 		{"CircuitBreakerTelemetryGone", "[30m]", "[10m]"},
 		{"CircuitBreakerTelemetryGone", "[30m]", "[60m]"},

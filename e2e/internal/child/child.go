@@ -44,28 +44,61 @@ func Build(t testing.TB, name string) string {
 // Start starts a program with nothing but env in its environment. It ends when the test does, and has to end well.
 func Start(t testing.TB, binary string, env []string, arguments ...string) *rpc.Client {
 	t.Helper()
-	command := exec.Command(binary, arguments...)
-	command.Env = env
-	command.Stderr = os.Stderr
-	in, err := command.StdinPipe()
+	return Launch(t, binary, env, arguments...).Client
+}
+
+// Process is a running program, for a test in which it ends before the test does. Its methods are for one goroutine.
+type Process struct {
+	*rpc.Client
+
+	command *exec.Cmd
+	ended   bool
+}
+
+// Launch is Start for a program that End or Kill may end earlier.
+func Launch(t testing.TB, binary string, env []string, arguments ...string) *Process {
+	t.Helper()
+	p := &Process{command: exec.Command(binary, arguments...)}
+	p.command.Env = env
+	p.command.Stderr = os.Stderr
+	in, err := p.command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := command.StdoutPipe()
+	out, err := p.command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := command.Start(); err != nil {
+	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	client := rpc.NewClient(conn{out, in})
-	t.Cleanup(func() {
-		_ = client.Close() // ends its standard input, and with it the process
-		giveUp := time.AfterFunc(patience, func() { _ = command.Process.Kill() })
-		defer giveUp.Stop()
-		if err := command.Wait(); err != nil {
-			t.Errorf("%s %q ended with: %v", binary, arguments, err)
-		}
-	})
-	return client
+	p.Client = rpc.NewClient(conn{out, in})
+	t.Cleanup(func() { p.End(t) })
+	return p
+}
+
+// End ends the program, which has to end well, as at the end of the test. A second time does nothing.
+func (p *Process) End(t testing.TB) {
+	t.Helper()
+	if p.ended {
+		return
+	}
+	p.ended = true
+	_ = p.Close() // ends its standard input, and with it the process
+	giveUp := time.AfterFunc(patience, func() { _ = p.command.Process.Kill() })
+	defer giveUp.Stop()
+	if err := p.command.Wait(); err != nil {
+		t.Errorf("%q ended with: %v", p.command.Args, err)
+	}
+}
+
+// Kill ends the program by SIGKILL: it has no time to send or to say anything.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	p.ended = true
+	if err := p.command.Process.Kill(); err != nil {
+		t.Errorf("killing %q: %v", p.command.Args, err)
+	}
+	_ = p.command.Wait() // says that it was killed
+	_ = p.Close()        // its pipes are gone
 }

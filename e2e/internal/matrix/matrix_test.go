@@ -23,6 +23,9 @@ func TestDiff(t *testing.T) {
 		{"an alert that is gone", func(want, _ Matrix) { want["outage"]["Gone"] = Paged }, "there is no alert Gone"},
 		{"one that nobody knows", func(_, got Matrix) { got.Set("outage", "New", Fired) }, "there is no alert New"},
 		{"an incident that nobody knows", func(_, got Matrix) { got.Set("other", "Open", Fired) }, "other: there is no such incident"},
+		{"one that may fire", func(want, got Matrix) { want["noise"]["Rate"] = Held; got.Set("noise", "Rate", Fired) }, ""},
+		{"one that may fire, and does not", func(want, _ Matrix) { want["noise"]["Rate"] = Held }, ""},
+		{"one that may fire, and tells", func(want, got Matrix) { want["noise"]["Rate"] = Held; got.Set("noise", "Rate", Paged) }, "noise: Rate paged, want nobody told"},
 		{"an incident without a row", func(want, got Matrix) { delete(want, "noise") }, "noise: nothing is said"},
 	} {
 		t.Run(test.what, func(t *testing.T) {

@@ -4,11 +4,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log"
-	"net/rpc"
 	"os"
 
+	"github.com/otelbreaker/otelbreaker/e2e/internal/child"
 	"github.com/otelbreaker/otelbreaker/e2e/internal/incident"
 )
 
@@ -24,13 +23,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := rpc.RegisterName("Service", service); err != nil {
+	if err := child.Serve(service); err != nil {
 		log.Fatal(err)
 	}
-	rpc.ServeConn(struct { // until standard input ends
-		io.Reader
-		io.WriteCloser
-	}{os.Stdin, os.Stdout})
 	if err := stop(); err != nil {
 		log.Fatal(err)
 	}
