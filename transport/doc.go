@@ -73,9 +73,10 @@
 //
 // Of a URL, user info, query and fragment may be secrets. No key, label, record or event of the breakers has them. Yet
 // otelhttp writes the query on the client span's url.full, and the transport takes it off again; [WithFullURL] leaves it.
-// Under otelhttp that covers every call. Over otelhttp it covers those that had a response: the span of one that failed
-// has ended before anything outside can reach it. The exporters of package collector cut URLs too, in all that spans and
-// log records say. Where spans leave by others, put [RedactURL] beneath otelhttp.
+// Under otelhttp that covers every call whose URL nothing between the two has changed. Over otelhttp it covers those that
+// had a response: the span of one that failed has ended before anything outside can reach it. The exporters of package
+// collector cut URLs too, in all that spans and log records say. Where spans leave by others, put [RedactURL] right
+// beneath otelhttp.
 //
 // The error that http.Client returns has the URL in its text, of which it leaves out no more than the password, whatever
 // the transport does: [RedactError] cuts it before it is logged.
