@@ -260,6 +260,29 @@ func TestG09_WhatTheCallersRequestIsRefusedForIsIgnored(t *testing.T) {
 	}
 }
 
+// Over HTTP/1.1 what is longer or shorter than it was said to be is noticed when it has been sent in part.
+func TestG09_ABodyOfAnotherLengthIsIgnored(t *testing.T) {
+	r := way{order: over}.start(t, func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}, transport.WithConfig(tripsAtOnce))
+	for i, length := range []int64{3, 30} {
+		req := request(t, http.MethodPost, r.server.URL, nil)
+		req.Body, req.ContentLength = io.NopCloser(strings.NewReader("longer")), length
+		res, err := r.guarded.RoundTrip(req)
+		if err == nil {
+			_ = res.Body.Close()
+			t.Fatal("it was answered")
+		}
+		expect(t, r.breaker(), err.Error(), counts{ignored: uint64(i + 1)})
+	}
+	// The same words from a server are none of ours.
+	liar := mustNew(t, roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New(`malformed HTTP response "http: ContentLength=30 with Body length 6"`)
+	}))
+	_, _ = liar.RoundTrip(request(t, http.MethodGet, "http://a.example", nil))
+	expect(t, liar.Breakers().Get("http://a.example"), "a malformed answer", counts{failure: 1})
+}
+
 // A stranger's upload that fails of itself says nothing of the server that it is passed on to.
 func TestG09_ABodyThatFailsOfItselfIsIgnored(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
