@@ -212,6 +212,8 @@ func TestG09_ARequestThatCannotBeSentIsIgnored(t *testing.T) {
 		func(r *http.Request) { r.Header.Set("X-Value", "a\r\nb") },
 		func(r *http.Request) { r.Trailer = http.Header{"X-Trailer": {"a\x00b"}} },
 		func(r *http.Request) { r.Method = "GET IT" },
+		func(r *http.Request) { r.URL.RawQuery = "q=a\nb" },
+		func(r *http.Request) { r.URL.Opaque = "/a\x7fb" },
 	}
 	for i, spoil := range malformed {
 		req := request(t, http.MethodGet, r.server.URL, nil)
@@ -224,6 +226,17 @@ func TestG09_ARequestThatCannotBeSentIsIgnored(t *testing.T) {
 		t.Errorf("the server got %d requests", n)
 	}
 	expect(t, r.breaker(), "malformed", counts{ignored: uint64(len(malformed))})
+
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
+	defer proxy.Close()
+	at, _ := url.Parse(proxy.URL)
+	guarded := mustNew(t, &http.Transport{Proxy: http.ProxyURL(at), DisableKeepAlives: true})
+	req := request(t, http.MethodGet, "http://a.example", nil)
+	req.Host = "a host"
+	if _, err := guarded.RoundTrip(req); err == nil || served.Load() != 0 {
+		t.Errorf("the proxy got it: %v", err)
+	}
+	expect(t, guarded.Breakers().Get("http://a.example"), "a host that is none", counts{ignored: 1})
 }
 
 // Over HTTP/2 net/http refuses further requests, and a proxy may have limited the body that it passes on.

@@ -103,7 +103,7 @@ func (c caller) ended() bool {
 
 // sendable tells whether a request is formed so that it can be sent. It is asked only when it was not, and checks what
 // net/http does: users' input may end up in a header, and must not open the breaker of a server that never saw it. What
-// the client of HTTP/2 refuses, and that of HTTP/1.1 for its length, it tells by its text alone.
+// the client of HTTP/2 refuses it tells by its text alone, as that of HTTP/1.1 does where it has begun to write.
 func sendable(req *http.Request, err error) bool {
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong { // the body's own limit
 		return false
@@ -111,8 +111,15 @@ func sendable(req *http.Request, err error) bool {
 	if text := err.Error(); strings.HasPrefix(text, "http2: invalid ") || strings.HasPrefix(text, "http2: request ") {
 		return false
 	}
-	if strings.HasPrefix(innermost(err).Error(), "http: ContentLength=") { // the body is longer or shorter
-		return false
+	text := innermost(err).Error()
+	for _, refusal := range []string{
+		"http: ContentLength=",                     // and a body that is longer or shorter
+		"net/http: can't write control character ", // in the URL
+		"http: invalid Host header",                // for a proxy
+	} {
+		if strings.HasPrefix(text, refusal) {
+			return false
+		}
 	}
 	if req.Header == nil || req.Method != "" && !httpguts.ValidHeaderFieldName(req.Method) { // both are tokens
 		return false
