@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -326,5 +327,26 @@ func TestG09_ABodyThatFailsOfItselfIsIgnored(t *testing.T) {
 			t.Errorf("the proxy answers %d", res.StatusCode)
 		}
 		expect(t, r.breaker(), "after a malformed upload", counts{ignored: 1})
+	})
+}
+
+// Neither is a body safe for being one that can be had again, as a file can, or as a client that retries makes of any.
+func TestG09_ABodyThatFailsOfItselfMayBeHadAgain(t *testing.T) {
+	gone := errors.New("the disk is gone")
+	eachWay(t, func(t *testing.T, w way) {
+		r := w.start(t, func(_ http.ResponseWriter, req *http.Request) {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}, transport.WithConfig(tripsAtOnce))
+		req := request(t, http.MethodPost, r.server.URL, nil)
+		req.ContentLength = -1
+		req.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(io.MultiReader(strings.NewReader("begun"), iotest.ErrReader(gone))), nil
+		}
+		req.Body, _ = req.GetBody()
+		if res, err := r.client.Transport.RoundTrip(req); !errors.Is(err, gone) {
+			_ = res.Body.Close()
+			t.Fatalf("error is %v", err)
+		}
+		expect(t, r.breaker(), "the body failed", counts{ignored: 1})
 	})
 }
