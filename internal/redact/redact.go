@@ -88,7 +88,7 @@ func ambiguous(u *url.URL) bool {
 const (
 	inQuotes = `(?:[^"\\]|\\.)*(?:"|\\?\z)`
 	quoted   = `"` + inQuotes
-	scheme   = `[A-Za-z][\w+.-]*://`
+	scheme   = `[A-Za-z][\w+.-]*:\\?/\\?/` // JSON may have a slash escaped
 
 	// Before a quoted URL, absolute or not: url.Error, http.Client, and those who read the variables that name a proxy.
 	before = `(?:\b(?:parse|Location header|proxy address|Get|Head|Post|Put|Patch|Delete|Options|Trace|Connect) )`
@@ -108,7 +108,7 @@ func Text(text string) string { return textBy(text, URL) }
 func TextToHosts(text string) string { return textBy(text, Host) }
 
 func textBy(text string, cut func(string) string) string {
-	if !strings.Contains(text, "://") && !strings.Contains(text, ` "`) {
+	if !strings.Contains(text, ":/") && !strings.Contains(text, `:\/`) && !strings.Contains(text, ` "`) {
 		return text
 	}
 	found := inText.FindAllStringSubmatchIndex(text, -1)

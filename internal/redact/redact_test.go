@@ -103,6 +103,9 @@ func TestG15_URLsInTextsAreCut(t *testing.T) {
 		{"at the end of a sentence (http://canary@a.example/x).", "at the end of a sentence (http://a.example/x)."},
 		{"an @ in the path http://a.example/@name", "an @ in the path http://a.example/@name"},
 		{"://", "://"},
+		// As some write JSON.
+		{`{"url":"http:\/\/user:canary@a.example\/?canary","next":"http:\/\/a.example\/x"}`, `{"url":"(URL)","next":"http:\/\/a.example\/x"}`},
+		{`see http:\/\/a.example\/?canary now`, `see (URL) now`},
 		// Cut off, as exporters and loggers do to long texts.
 		{`Get "http://a.example/x?q=canary canary`, `Get "http://a.example/x"`},
 		{`Get "http://a.example/x?q=canary \\`, `Get "http://a.example/x"`},
