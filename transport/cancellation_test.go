@@ -213,6 +213,7 @@ func TestG09_ARequestThatCannotBeSentIsIgnored(t *testing.T) {
 		func(r *http.Request) { r.Header.Set("X-Value", "a\r\nb") },
 		func(r *http.Request) { r.Trailer = http.Header{"X-Trailer": {"a\x00b"}} },
 		func(r *http.Request) { r.Method = "GET IT" },
+		func(r *http.Request) { r.URL.Scheme = strings.ToUpper(r.URL.Scheme) },
 		func(r *http.Request) { r.URL.RawQuery = "q=a\nb" },
 		func(r *http.Request) { r.URL.Opaque = "/a\x7fb" },
 	}

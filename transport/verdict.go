@@ -116,6 +116,7 @@ func sendable(req *http.Request, err error) bool {
 		"http: ContentLength=",                     // and a body that is longer or shorter
 		"net/http: can't write control character ", // in the URL
 		"http: invalid Host header",                // for a proxy
+		"unsupported protocol scheme ",
 	} {
 		if strings.HasPrefix(text, refusal) {
 			return false
