@@ -23,8 +23,8 @@ func noteUpload(req *http.Request) (*http.Request, *upload) {
 		return req, nil
 	}
 	noted := new(struct { // in one piece, to cost one allocation
-		upload
-		sent http.Request
+		upload upload
+		sent   http.Request
 	})
 	noted.upload.ReadCloser = req.Body
 	noted.sent = *req
