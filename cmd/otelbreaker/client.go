@@ -148,7 +148,7 @@ func (c *client) operate(ctx context.Context, order map[string]any) ([]byte, err
 	case status == http.StatusUnauthorized:
 		return nil, &cli.Error{Code: exitRefused, Err: fmt.Errorf("the token was not accepted; check --token-file, %s or %s", tokenFileVariable, tokenVariable)}
 	case status == http.StatusTooManyRequests:
-		return nil, &cli.Error{Code: exitRefused, Err: errors.New("too many attempts with a wrong token came from here; try again in a minute")}
+		return nil, &cli.Error{Code: exitRefused, Err: errors.New("the token was not accepted, after too many attempts from here; check it, and try again in a minute")}
 	case status == http.StatusForbidden && understood && refusal.Error != "":
 		return nil, &cli.Error{Code: exitRefused, Err: errors.New(inert(refusal.Error))}
 	case status == http.StatusNotFound && understood && refusal.Error != "":
