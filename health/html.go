@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
@@ -30,13 +31,39 @@ var (
 		"seconds":   func(s *float64) string { return fmt.Sprintf("%.1f s", *s) },
 		"percent":   func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) },
 		"megabytes": func(n *uint64) uint64 { return *n / 1_000_000 },
-		"words":     func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+		"words":     words,
+		"visible":   visible,
 		"json": func(c configuration) (string, error) {
 			text, err := json.MarshalIndent(c, "", "  ")
 			return string(text), err
 		},
 	}).ParseFS(assets, "page/page.html"))
 )
+
+// words is a serialized name as people write it.
+func words(s string) string {
+	if s == breaker.HalfOpen.String() {
+		return "half-open"
+	}
+	return strings.ReplaceAll(s, "_", " ")
+}
+
+// visible spells out what cannot be seen in a text of anybody's. An endpoint with a character that turns the direction of
+// writing would look like another one.
+func visible(s string) string {
+	var out strings.Builder
+	for _, r := range s {
+		switch {
+		case unicode.IsPrint(r):
+			out.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&out, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		}
+	}
+	return out.String()
+}
 
 func mustRead(file string) string {
 	text, err := assets.ReadFile(file)
