@@ -187,7 +187,7 @@ func (c *client) token() (string, error) {
 // checked refuses what is no token before it goes anywhere, without telling what it is.
 func checked(token, source string) (string, error) {
 	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", cli.Wrong("%s: allowed is one token alone, of letters, digits and -._~+/=", source)
+		return "", cli.Wrong("%s: allowed is one token alone, without a name, of letters, digits and -._~+/=", source)
 	}
 	return token, nil
 }
@@ -242,5 +242,5 @@ func onThisMachine(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap().IsLoopback()
 	}
-	return strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")
+	return strings.EqualFold(host, "localhost")
 }
