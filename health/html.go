@@ -11,9 +11,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/internal/printable"
 )
 
 //go:embed page
@@ -32,7 +32,7 @@ var (
 		"percent":   func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) },
 		"megabytes": func(n *uint64) uint64 { return *n / 1_000_000 },
 		"words":     words,
-		"visible":   visible,
+		"visible":   printable.Text, // or an endpoint could look like another one
 		"json": func(c configuration) (string, error) {
 			text, err := json.MarshalIndent(c, "", "  ")
 			return string(text), err
@@ -46,23 +46,6 @@ func words(s string) string {
 		return "half-open"
 	}
 	return strings.ReplaceAll(s, "_", " ")
-}
-
-// visible spells out what cannot be seen in a text of anybody's. An endpoint with a character that turns the direction of
-// writing would look like another one.
-func visible(s string) string {
-	var out strings.Builder
-	for _, r := range s {
-		switch {
-		case unicode.IsPrint(r):
-			out.WriteRune(r)
-		case r > 0xffff:
-			fmt.Fprintf(&out, `\U%08x`, r)
-		default:
-			fmt.Fprintf(&out, `\u%04x`, r)
-		}
-	}
-	return out.String()
 }
 
 func mustRead(file string) string {
