@@ -130,6 +130,8 @@ var mutants = map[string][]mutant{
 		{"CircuitBreakerFleetOpen", "keep_firing_for: 1m", "keep_firing_for: 2m"},
 		{"CircuitBreakerHighFailureRate", "unless ignoring (outcome) sum without (from_state, to_state) ( increase(circuit_breaker_transitions_total{to_state=\"closed\"}[5m]) ) > 0.5", ""},
 		{"CircuitBreakerHighFailureRate", "unless ignoring (outcome)", "unless on (service)"},
+		{"CircuitBreakerHighFailureRate", "and count by (cluster, namespace, service, endpoint) (circuit_breaker_state)", ""},
+		{"CircuitBreakerTrafficBlocked", "and count by (cluster, namespace, service, endpoint) (circuit_breaker_state)", ""},
 		{"CircuitBreakerTrafficBlocked", "unless ignoring (outcome) sum without (from_state, to_state) ( increase(circuit_breaker_transitions_total{to_state=\"closed\"}[5m]) ) > 0.5", ""},
 	},
 	"telemetry_gone": {
