@@ -39,6 +39,15 @@ demo: ## Run the demo until Ctrl-C; flags by ARGS, as in ARGS="--listen 127.0.0.
 demo-once: ## Run one outage through the demo and check its result
 	go run ./cmd/demo --once
 
+# The bounds leave room for a machine that is busy with other things.
+.PHONY: load
+load: ## Drive the demo's upstream through a breaker, healthy and in an outage (15 s), and check what came of it
+	@mkdir -p $(BIN)
+	@go build -o $(BIN)/demo ./cmd/demo
+	$(BIN)/demo load --scenario healthy --for 5s --rate 100 --expect-story --min-success 0.99 --max-p99 1s
+	$(BIN)/demo load --scenario outage --for 10s --rate 100 --expect-story --min-success 0.6 --min-blocked 50 \
+		--expect-open-within 1s --expect-recovery-within 2s
+
 .PHONY: test
 test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager ## Check and test everything that needs no collector
 	@status=0; \

@@ -188,7 +188,8 @@ func (b *Breaker) Reconfigure(c Config) error {
 // was last given it, and alters what it will. That one has zeros where defaults are in force, so that these follow what
 // is changed (the window of a rate, say), which those of Snapshot do not. An error of change comes back as it is, and
 // nothing has changed then. Where several adjust at once, none undoes the other's work: change is called again with
-// what the other has left. It is called outside every lock.
+// what the other has left, so it must not reconfigure the breaker itself, or there would be no end to it. It is called
+// outside every lock.
 func (b *Breaker) Adjust(change func(*Config) error) error {
 	if change == nil {
 		return errNilFunction

@@ -23,27 +23,15 @@ func newAllowance(burst int, interval time.Duration) *allowance {
 	return &allowance{burst: time.Duration(burst) * interval, interval: interval, full: make(map[string]time.Time)}
 }
 
-// wait tells how long it is until the address may have one; 0 if it may now.
-func (a *allowance) wait(address string, now time.Time) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.waitLocked(network(address), now)
-}
-
-func (a *allowance) waitLocked(of string, now time.Time) time.Duration {
-	owed := max(0, a.full[of].Sub(now))
-	return max(0, owed+a.interval-a.burst)
-}
-
-// spend takes one, if there is one.
-func (a *allowance) spend(address string, now time.Time) bool {
+// spend takes one and gives 0, or tells how long it is until there is one.
+func (a *allowance) spend(address string, now time.Time) (wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	of := network(address)
-	if a.waitLocked(of, now) > 0 {
-		return false
-	}
 	full, known := a.full[of]
+	if owed := max(0, full.Sub(now)); owed+a.interval > a.burst {
+		return owed + a.interval - a.burst
+	}
 	if !known && len(a.full) >= maxAddresses {
 		a.makeRoom(now)
 	}
@@ -51,7 +39,7 @@ func (a *allowance) spend(address string, now time.Time) bool {
 		full = now
 	}
 	a.full[of] = full.Add(a.interval)
-	return true
+	return 0
 }
 
 func (a *allowance) makeRoom(now time.Time) {

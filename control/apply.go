@@ -51,34 +51,18 @@ func (s standing) restore(b *breaker.Breaker) {
 	}
 }
 
-// find gives the breakers of these names, none of which it makes. A name that a group would clean (of credentials, say)
-// finds what it stands for.
+// find gives the breakers of these names, none of which it makes.
 func (h *handler) find(service, endpoint string) []*breaker.Breaker {
 	var all []*breaker.Breaker
 	found := make(map[*breaker.Breaker]bool) // it can be in several groups
-	take := func(b *breaker.Breaker, endpoint string) {
-		if b == nil || found[b] {
-			return
-		}
-		if s := b.Snapshot(); s.Service == service && s.Endpoint == endpoint {
-			found[b] = true
-			all = append(all, b)
-		}
-	}
 	for _, g := range h.groups {
 		for b := range g.All() {
-			take(b, endpoint)
-		}
-	}
-	if len(all) > 0 {
-		return all
-	}
-	for _, g := range h.groups {
-		if looker, ok := g.(interface {
-			Lookup(endpoint string) (*breaker.Breaker, bool)
-		}); ok {
-			if b, known := looker.Lookup(endpoint); known {
-				take(b, b.Snapshot().Endpoint)
+			if b == nil || found[b] {
+				continue
+			}
+			if s := b.Snapshot(); s.Service == service && s.Endpoint == endpoint {
+				found[b] = true
+				all = append(all, b)
 			}
 		}
 	}

@@ -45,8 +45,10 @@ func newAudit(s *settings) *audit {
 	return &audit{otel: p.Logger(ScopeName, log.WithInstrumentationVersion(Version)), slog: s.slog}
 }
 
-// record writes to both, also if one of them panics: what was done has been done by then.
+// record writes to both, also if one of them panics, or the client has gone, whose context some exporters heed: what was
+// done has been done by then.
 func (a *audit) record(ctx context.Context, u use) {
+	ctx = context.WithoutCancel(ctx)
 	attributes := u.attributes()
 	if n := a.heldBack.Swap(0); n > 0 {
 		attributes = append(attributes, attribute.Int64("held_back", int64(n)))

@@ -54,7 +54,7 @@ func TestG17_EveryUseIsRecorded(t *testing.T) {
 	r.post(bobs, order("reset", "endpoint", "typo"))
 	has(t, r.one(), map[string]any{"level": "WARN", "msg": refused, "result": "refused", "http.response.status_code": 404,
 		"client.address": "192.0.2.7", "operator": "bob", "action": "reset", "service": "s", "endpoint": "typo",
-		"note": "migration", "error": `no breaker has service "s" and endpoint "typo"; the health page lists those there are`})
+		"note": "migration", "error": `no breaker has service "s" and endpoint "typo": allowed is one that the health page lists, of a group that the control has`})
 
 	r.post(bobs, order("explode"))
 	has(t, r.one(), map[string]any{"level": "WARN", "msg": refused, "result": "refused", "http.response.status_code": 400,
@@ -123,6 +123,59 @@ func TestG15_NoTokenLeaves(t *testing.T) {
 		if strings.Contains(said.String(), token) {
 			t.Errorf("a token is in %s", said.String())
 		}
+	}
+}
+
+// TestG15_CredentialsInANameGoNowhere has an endpoint pasted with what belongs to nobody's eyes.
+func TestG15_CredentialsInANameGoNowhere(t *testing.T) {
+	r := newRig(t)
+	for _, step := range []struct {
+		body   string
+		status int
+	}{
+		{order("force_open", "endpoint", "https://user:hunter2@a.example?token=hunter2"), 200},
+		{order("force_open", "endpoint", "https://user:hunter2@b.example/?token=hunter2"), 404},
+		{order("force_open", "service", "https://user:hunter2@b.example"), 404},
+		{order("reconfigure", "configuration", `{"endpoint":"https://user:hunter2@a.example","max_probes":2}`), 200},
+		{order("reconfigure", "configuration", `{"service":"user:hunter2@s","endpoint":"https://user:hunter2@b.example"}`), 422},
+	} {
+		rec := r.post(alices, step.body)
+		u := r.one()
+		if rec.Code != step.status || u["service"] == nil || u["endpoint"] == nil || u["note"] != "migration" {
+			t.Errorf("%s: %d %s, and the audit has %v", step.body, rec.Code, rec.Body, u)
+		}
+		if said := fmt.Sprint(rec.Body, u); strings.Contains(said, "hunter2") {
+			t.Errorf("%s: a credential is in %s", step.body, said)
+		}
+	}
+	if s := r.snapshot(); s.Override != breaker.ForcedOpen || s.Config.MaxProbes != 2 {
+		t.Errorf("it is %+v", s)
+	}
+}
+
+// heedful is an exporter that exports nothing for a context that has ended, as those that speak HTTP do.
+type heedful struct{ exported int }
+
+func (h *heedful) Export(ctx context.Context, records []sdklog.Record) error {
+	if ctx.Err() == nil {
+		h.exported += len(records)
+	}
+	return ctx.Err()
+}
+
+func (*heedful) Shutdown(context.Context) error   { return nil }
+func (*heedful) ForceFlush(context.Context) error { return nil }
+
+func TestG17_AUseIsRecordedThoughTheClientIsGone(t *testing.T) {
+	r, to := newRig(t), new(heedful)
+	r.handle([]control.Source{r.group}, control.WithLoggerProvider(
+		sdklog.NewLoggerProvider(sdklog.WithProcessor(sdklog.NewSimpleProcessor(to)))))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.post(alices, order("force_open"), func(q *http.Request) { *q = *q.WithContext(gone) })
+	r.post("wrong", order("force_open"), func(q *http.Request) { *q = *q.WithContext(gone) })
+	if r.snapshot().Override != breaker.ForcedOpen || to.exported != 2 {
+		t.Errorf("it is %v, with %d records", r.snapshot().Override, to.exported)
 	}
 }
 

@@ -13,15 +13,16 @@
 //
 // The action is force_open, disable, reset or reconfigure. Service and endpoint name a breaker that there is, as the
 // health page does; the reason says why, in up to 500 characters. for (1s to 720h, with force_open and disable) has the
-// override end by itself: the breaker is then as it was before. reconfigure wants configuration, an object with the
+// override end by itself: one that was there before is then in force again, else the breaker is reset. reconfigure wants configuration, an object with the
 // fields of [breaker.Config] to be changed, named as in its JSON; the others stay as they are, and 0 stands for a
 // default. Unknown and doubled fields are refused. Where breakers of several groups have the same names, all of them are
 // meant.
 //
 // 200 answers with what the breaker is then. Everything else answers {"error": "..."}: 400 and 415 for what is not such
 // a request, 401 for a missing or a wrong token alike, 403 for a page of another origin, 404 for an unknown breaker, 405
-// for another method, 413 above 16 KiB, 422 for a configuration that makes no sense, 429 (with Retry-After) for an address
-// that keeps coming with wrong tokens: ten at once, ten a minute in the long run.
+// for another method, 413 above 16 KiB, 422 for a configuration that makes no sense, 429 (with Retry-After) in place of
+// 401 for an address that keeps coming with wrong tokens: ten at once, ten a minute in the long run. A good one is let in
+// all the same.
 //
 // Every request leaves an audit record, also one that was refused, by OpenTelemetry and by slog: event circuit_control,
 // INFO where something was done and WARN where not, in the trace of the request, with the attributes
@@ -136,7 +137,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who, refused := h.admit(header, r, u.address)
 	if refused != nil {
 		u.status, u.err = refused.status, refused.text
-		if h.records.spend(u.address, u.at) {
+		if h.records.spend(u.address, u.at) == 0 {
 			h.audit.record(r.Context(), u)
 		} else {
 			h.audit.heldBack.Add(1)
@@ -167,17 +168,17 @@ func (h *handler) admit(header http.Header, r *http.Request, address string) (wh
 	if h.origin.Check(r) != nil {
 		return "", refuse(http.StatusForbidden, "a page of another origin may not do this")
 	}
-	if wait := h.failures.wait(address, now); wait > 0 {
+	// A good token passes whatever else came from its address: that of a proxy or of the machine itself is everybody's,
+	// and one who guesses, or a job with an old token, must not keep the operators out. Guesses fail by its length.
+	if who, known := h.tokens.owner(r.Header.Values("Authorization")); known {
+		return who, nil
+	}
+	if wait := h.failures.spend(address, now); wait > 0 {
 		header.Set("Retry-After", fmt.Sprint(int(wait.Seconds())+1))
 		return "", refuse(http.StatusTooManyRequests, "too many attempts")
 	}
-	who, known := h.tokens.owner(r.Header.Values("Authorization"))
-	if !known {
-		h.failures.spend(address, now)
-		header.Set("WWW-Authenticate", "Bearer") // which HTTP demands, and which tells nothing of the token
-		return "", refuse(http.StatusUnauthorized, "unauthorized")
-	}
-	return who, nil
+	header.Set("WWW-Authenticate", "Bearer") // which HTTP demands, and which tells nothing of the token
+	return "", refuse(http.StatusUnauthorized, "unauthorized")
 }
 
 // operate does what the body says, and notes in u what that was.
@@ -189,7 +190,7 @@ func (h *handler) operate(w http.ResponseWriter, r *http.Request, u *use) (*done
 	}
 	all := h.find(o.service, o.endpoint)
 	if len(all) == 0 {
-		return nil, refuse(http.StatusNotFound, "no breaker has service %q and endpoint %q; the health page lists those there are",
+		return nil, refuse(http.StatusNotFound, "no breaker has service %q and endpoint %q: allowed is one that the health page lists, of a group that the control has",
 			shortened(o.service), shortened(o.endpoint))
 	}
 	h.mu.Lock()

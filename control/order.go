@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
 )
 
 // The actions.
@@ -87,7 +89,8 @@ func parseOrder(body []byte) (o order, err error) {
 	} else if action != "" {
 		errs = append(errs, fmt.Errorf("action is %q: allowed is %s", shortened(action), strings.Join(actions, ", ")))
 	}
-	o.service, o.endpoint, o.reason = text("service", maxName, true), text("endpoint", maxName, true), text("reason", maxReason, true)
+	o.service, o.endpoint = cleaned(text("service", maxName, true)), cleaned(text("endpoint", maxName, true))
+	o.reason = text("reason", maxReason, true)
 
 	if duration := text("for", maxName, false); duration != "" {
 		o.duration, err = time.ParseDuration(duration)
@@ -109,9 +112,7 @@ func parseOrder(body []byte) (o order, err error) {
 	case given && len(changes) == 0:
 		errs = append(errs, errors.New("configuration: allowed is one field of it, or more"))
 	case given:
-		var compact bytes.Buffer
-		_ = json.Compact(&compact, configuration) // it has been read before
-		o.configuration = compact.Bytes()
+		o.configuration = withCleanNames(configuration, changes)
 	}
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
 		errs = append(errs, fmt.Errorf("unknown field %q", shortened(field)))
@@ -150,6 +151,31 @@ func object(text []byte) (map[string]json.RawMessage, error) {
 		return nil, errNone
 	}
 	return fields, nil
+}
+
+// cleaned is a name as a breaker has it, free of credentials: what was typed or pasted goes into answers and records.
+func cleaned(name string) string {
+	if name == "" {
+		return ""
+	}
+	g, err := breaker.NewGroup(breaker.Config{})
+	if err != nil { // an empty one is good
+		return ""
+	}
+	return g.Get(name).Snapshot().Endpoint
+}
+
+// withCleanNames is the configuration, compact. It can hold names, which have to be those that the breaker has.
+func withCleanNames(configuration json.RawMessage, changes map[string]json.RawMessage) json.RawMessage {
+	for _, field := range []string{"service", "endpoint"} {
+		if name, isText := textOf(changes[field]); isText && cleaned(name) != name {
+			changes[field], _ = json.Marshal(cleaned(name)) // a text cannot fail to encode
+			configuration, _ = json.Marshal(changes)        // nor what has been read before
+		}
+	}
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, configuration) // likewise
+	return compact.Bytes()
 }
 
 // textOf reads a JSON text.

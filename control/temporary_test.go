@@ -103,6 +103,23 @@ func TestTemporary_GoesBackToWhatWasBefore(t *testing.T) {
 	})
 }
 
+// TestTemporary_WhatSomebodyElseEndedDoesNotComeBack has a trial that the program ends beneath an override.
+func TestTemporary_WhatSomebodyElseEndedDoesNotComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		b := r.group.Get(a)
+		b.Disable("trial")
+		r.post(alices, order("force_open", "for", "10m"))
+		b.Reset()
+		r.post(alices, order("force_open", "for", "1m"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if s := b.Snapshot(); s.Override != breaker.Automatic {
+			t.Errorf("it is %v, %q", s.Override, s.OverrideNote)
+		}
+	})
+}
+
 func TestTemporary_ARefusedOrderEndsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -37,15 +37,23 @@ func newToken(name, text string) (token, error) {
 	if n := utf8.RuneCountInString(name); n < 1 || n > maxNameLength || !printable(name) {
 		errs = append(errs, fmt.Errorf("the name is %q: allowed is 1 to %d printable characters", shortened(name), maxNameLength))
 	}
+	if len(name) >= MinTokenLength && allowed(name) { // the name is in errors and records
+		return token{}, errors.New("the name could be a token (it is not shown): allowed is the name first, and then the token")
+	}
 	if n := len(text); n < MinTokenLength || n > maxTokenLength {
 		errs = append(errs, fmt.Errorf("the token of %q has %d characters: allowed is %d to %d", shortened(name), n,
 			MinTokenLength, maxTokenLength))
 	}
-	if strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") != "" {
+	if !allowed(text) {
 		errs = append(errs, fmt.Errorf("the token of %q has a character that is not allowed: allowed are letters, digits and -._~+/=",
 			shortened(name)))
 	}
 	return token{name, sha256.Sum256([]byte(text))}, errors.Join(errs...)
+}
+
+// allowed tells that a text has nothing but what a token may have.
+func allowed(text string) bool {
+	return strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") == ""
 }
 
 func printable(text string) bool {
@@ -69,10 +77,17 @@ func (t *tokens) check() error {
 	if len(all) == 0 {
 		return errors.New("control: there is no token: allowed is one or more, by WithToken or WithTokenFile")
 	}
+	if err := oneOwnerEach(all); err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	return nil
+}
+
+func oneOwnerEach(all []token) error {
 	owners := make(map[[sha256.Size]byte]string)
 	for _, one := range all {
 		if other, taken := owners[one.hash]; taken && other != one.name {
-			return fmt.Errorf("control: %q and %q have the same token: who used it could not be told", other, one.name)
+			return fmt.Errorf("%q and %q have the same token: who used it could not be told", other, one.name)
 		}
 		owners[one.hash] = one.name
 	}
@@ -99,7 +114,7 @@ func (t *tokens) owner(authorization []string) (name string, known bool) {
 	}
 	given := sha256.Sum256([]byte(text))
 	for _, one := range t.all() {
-		if subtle.ConstantTimeCompare(given[:], one.hash[:]) == 1 {
+		if subtle.ConstantTimeCompare(given[:], one.hash[:]) == 1 && !known { // who came first: no file renames WithToken's
 			name, known = one.name, true
 		}
 	}
@@ -172,6 +187,9 @@ func (f *tokenFile) read() ([]token, error) {
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s has no token", f.path)
+	}
+	if err := oneOwnerEach(all); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
 	}
 	return all, nil
 }

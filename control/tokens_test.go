@@ -53,7 +53,7 @@ func TestTokenFile_IsReadAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		expect("after it", nil, "dave", "alice")
 		time.Sleep(time.Minute)
-		for _, broken := range []string{"", "# none\n", "dave " + daves + "\ncarol short\n", "dave " + daves + " x\n",
+		for _, broken := range []string{"", "# none\n", "dave " + daves + "\ncarol short\n", "dave " + daves + " x\n", "dave " + daves + "\ncarol " + daves,
 			"dave " + daves + "\n" + strings.Repeat("#", 64<<10)} {
 			write(t, path, broken)
 			time.Sleep(time.Minute)
@@ -67,6 +67,9 @@ func TestTokenFile_IsReadAgain(t *testing.T) {
 		time.Sleep(time.Minute)
 		write(t, path, carols+"\n")
 		expect("with a good one", "operator", nil, "alice")
+		write(t, path, "mallory "+alices+"\n")
+		time.Sleep(time.Minute)
+		expect("with alice's", nil, nil, "alice")
 	})
 	text := said.String()
 	for _, says := range []string{"has no token", "line 2", "32 to 512", "line 1", "longer than 65536 bytes", "no such file"} {
@@ -86,10 +89,12 @@ func TestG18_ABadTokenFileIsRefused(t *testing.T) {
 		"carol short":                          "line 1",
 		"carol " + carols + " " + daves:        "a name and a token",
 		"carol " + carols + "\ndave " + carols: "the same token",
+		carols + " carol":                      "line 1: the name could be a token",
+		daves + " " + carols:                   "the name first, and then the token",
 	} {
 		write(t, path, text)
 		_, err := control.Handler([]control.Source{newGroup(t, breaker.Config{})}, control.WithTokenFile(path))
-		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), carols) {
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), carols) || strings.Contains(err.Error(), daves) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

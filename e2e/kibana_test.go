@@ -123,7 +123,7 @@ func caughtShift(t *testing.T) (*shift, []indexed) {
 func spokenShift(t *testing.T) (*shift, []indexed) {
 	t.Helper()
 	s := work(t, "")
-	old := indexed{"@timestamp": milliseconds(time.Now().Add(-dayBefore)), "component": "circuit_breaker",
+	old := indexed{"@timestamp": epochMillis(time.Now().Add(-dayBefore)), "component": "circuit_breaker",
 		"event_type": "circuit_opened", "service": "payments", "endpoint": payAPI, "reason": "consecutive_failures", "error.type": "503"}
 	records := []indexed{old}
 	for _, p := range s.programs {
@@ -138,7 +138,7 @@ func spokenShift(t *testing.T) (*shift, []indexed) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r["@timestamp"], r["message"] = milliseconds(at), r["msg"]
+			r["@timestamp"], r["message"] = epochMillis(at), r["msg"]
 			delete(r, "time")
 			delete(r, "msg")
 			records = append(records, r)
@@ -147,7 +147,7 @@ func spokenShift(t *testing.T) (*shift, []indexed) {
 	return s, records
 }
 
-func milliseconds(at time.Time) json.Number {
+func epochMillis(at time.Time) json.Number {
 	return json.Number(strconv.FormatInt(at.UnixMilli(), 10))
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/internal/printable"
 )
 
 //go:embed page
@@ -30,13 +31,22 @@ var (
 		"seconds":   func(s *float64) string { return fmt.Sprintf("%.1f s", *s) },
 		"percent":   func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) },
 		"megabytes": func(n *uint64) uint64 { return *n / 1_000_000 },
-		"words":     func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+		"words":     words,
+		"visible":   printable.Text, // or an endpoint could look like another one
 		"json": func(c configuration) (string, error) {
 			text, err := json.MarshalIndent(c, "", "  ")
 			return string(text), err
 		},
 	}).ParseFS(assets, "page/page.html"))
 )
+
+// words is a serialized name as people write it.
+func words(s string) string {
+	if s == breaker.HalfOpen.String() {
+		return "half-open"
+	}
+	return strings.ReplaceAll(s, "_", " ")
+}
 
 func mustRead(file string) string {
 	text, err := assets.ReadFile(file)

@@ -143,6 +143,29 @@ func TestABotIsRefused(t *testing.T) {
 	})
 }
 
+// A message that cannot be changed any more is no reason to leave its outage's end untold.
+func TestABotsMessageThatCannotBeChanged(t *testing.T) {
+	for _, code := range []string{"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"} {
+		virtual(t, func(t *testing.T) {
+			r := newRig()
+			c := &circuit{service: "payments"}
+			c.to = r.bot(t, func(_ int, method string, _ url.Values) string {
+				if method == "chat.update" {
+					return code
+				}
+				return ""
+			})
+			c.opens()
+			later(time.Minute)
+			c.closes(time.Minute, 0)
+			later(time.Minute)
+			want(t, r.calls(t), "chat.postMessage #on-call ts= thread= Circuit breaker opened", "chat.update C0123 ts=17.0",
+				"chat.postMessage #on-call ts= thread= Circuit breaker closed")
+			r.wantCounts(t, "slack", 2, 0, 0)
+		})
+	}
+}
+
 // A reply that fails is tried again after the message was changed once more, which changes nothing.
 func TestABotsReplyIsTriedAgain(t *testing.T) {
 	virtual(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package notify
 import (
 	"io"
 	"net/http"
+	"time"
 )
 
 // maxAnswer is as much of an answer as is read, in bytes.
@@ -11,20 +12,29 @@ const maxAnswer = 64 << 10
 // newClient gives what to send by, and what lets go of its connections in the end.
 func (s *settings) newClient() (c *http.Client, release func()) {
 	c, release = &http.Client{}, func() {}
-	switch shared, standard := http.DefaultTransport.(*http.Transport); {
-	case s.client != nil:
+	if s.client != nil {
 		*c = *s.client
-	case standard:
-		own := shared.Clone()
-		c.Transport, release = own, own.CloseIdleConnections
 	}
 	if c.Transport == nil {
-		c.Transport = http.DefaultTransport
+		own := ownTransport()
+		c.Transport, release = own, own.CloseIdleConnections
 	}
 	c.Transport = bounded{c.Transport}
 	// The body and, by the address, the secret would go wherever an answer says.
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, release
+}
+
+// ownTransport is as the program's default one, unless that is not net/http's own: one that is instrumented would put the
+// secret on its spans, and one that has breakers would tell this notifier of its own failures.
+func ownTransport() *http.Transport {
+	if shared, plain := http.DefaultTransport.(*http.Transport); plain {
+		return shared.Clone()
+	}
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout: 90 * time.Second,
+	}
 }
 
 // bounded keeps whoever answers from answering for ever.

@@ -154,8 +154,8 @@ func withLink(name, label, template string) Option {
 
 // WithHTTPClient sends by this client. It is copied; redirects are not followed whatever it says. Its transport sees the
 // address, so it should be one that writes no URL anywhere (that of otelhttp puts it on spans), and not one whose
-// breakers this notifier listens to. Default is a client of the notifier's own with the settings of
-// [http.DefaultTransport], proxies by environment included.
+// breakers this notifier listens to. Default, also for a client without a transport, is one of the notifier's own, with the
+// settings of [http.DefaultTransport] if that is an [http.Transport], and with proxies by environment.
 func WithHTTPClient(c *http.Client) Option {
 	return option(func(s *settings) error {
 		if c == nil {

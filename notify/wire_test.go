@@ -114,6 +114,39 @@ func TestATransportsOutageArrivesOverHTTP(t *testing.T) {
 	r.wantCounts(t, "webhook", 3, 0, 0)
 }
 
+// spy is a transport as otelhttp's is, that others have put in the place of the program's default one.
+type spy struct{ seen atomic.Int64 }
+
+func (s *spy) RoundTrip(*http.Request) (*http.Response, error) {
+	s.seen.Add(1)
+	return status(200, "ok"), nil
+}
+
+func TestG15_AnInstrumentedDefaultTransportSeesNoAddress(t *testing.T) {
+	before := http.DefaultTransport
+	watching := new(spy)
+	http.DefaultTransport = watching
+	defer func() { http.DefaultTransport = before }()
+	url, got := server(t, nil)
+	for name, options := range map[string][]notify.Option{
+		"its own client":             nil,
+		"a client without transport": {notify.WithHTTPClient(&http.Client{Timeout: time.Minute})},
+	} {
+		w, err := notify.NewWebhook(url+"/canary", append(options, notify.WithMeterProvider(newRig().meters))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.OnTransition(breaker.Event{Service: "payments", From: breaker.Closed, To: breaker.Open})
+		if err := w.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := watching.seen.Load(); n != 0 {
+			t.Fatalf("%s: the default transport has seen %d requests", name, n)
+		}
+		next(t, got)
+	}
+}
+
 func TestG15_NoRedirectIsFollowed(t *testing.T) {
 	elsewhere, leaked := server(t, nil)
 	redirecting, got := server(t, func(w http.ResponseWriter, _ *http.Request) {

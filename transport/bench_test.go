@@ -35,10 +35,13 @@ func TestACallAllocatesAtMostTwice(t *testing.T) {
 		})
 	}
 	guarded := mustNew(t, next)
-	if n := allocations(guarded); n > 2 {
-		t.Errorf("%v allocations a call", n)
+	for _, body := range []io.Reader{nil, text("in memory"), io.MultiReader()} {
+		req = request(t, http.MethodPost, "https://a.example:443/path?query", body)
+		if n := allocations(guarded); n > 2 {
+			t.Errorf("%v allocations a call with the body %T", n, body)
+		}
 	}
-	res.ContentLength = 0
+	req.Body, res.ContentLength = nil, 0
 	if n := allocations(guarded); n > 0 {
 		t.Errorf("%v allocations a call without a body", n)
 	}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -212,6 +213,9 @@ func TestG09_ARequestThatCannotBeSentIsIgnored(t *testing.T) {
 		func(r *http.Request) { r.Header.Set("X-Value", "a\r\nb") },
 		func(r *http.Request) { r.Trailer = http.Header{"X-Trailer": {"a\x00b"}} },
 		func(r *http.Request) { r.Method = "GET IT" },
+		func(r *http.Request) { r.URL.Scheme = strings.ToUpper(r.URL.Scheme) },
+		func(r *http.Request) { r.URL.RawQuery = "q=a\nb" },
+		func(r *http.Request) { r.URL.Opaque = "/a\x7fb" },
 	}
 	for i, spoil := range malformed {
 		req := request(t, http.MethodGet, r.server.URL, nil)
@@ -224,6 +228,17 @@ func TestG09_ARequestThatCannotBeSentIsIgnored(t *testing.T) {
 		t.Errorf("the server got %d requests", n)
 	}
 	expect(t, r.breaker(), "malformed", counts{ignored: uint64(len(malformed))})
+
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
+	defer proxy.Close()
+	at, _ := url.Parse(proxy.URL)
+	guarded := mustNew(t, &http.Transport{Proxy: http.ProxyURL(at), DisableKeepAlives: true})
+	req := request(t, http.MethodGet, "http://a.example", nil)
+	req.Host = "a host"
+	if _, err := guarded.RoundTrip(req); err == nil || served.Load() != 0 {
+		t.Errorf("the proxy got it: %v", err)
+	}
+	expect(t, guarded.Breakers().Get("http://a.example"), "a host that is none", counts{ignored: 1})
 }
 
 // Over HTTP/2 net/http refuses further requests, and a proxy may have limited the body that it passes on.
@@ -260,6 +275,29 @@ func TestG09_WhatTheCallersRequestIsRefusedForIsIgnored(t *testing.T) {
 	}
 }
 
+// Over HTTP/1.1 what is longer or shorter than it was said to be is noticed when it has been sent in part.
+func TestG09_ABodyOfAnotherLengthIsIgnored(t *testing.T) {
+	r := way{order: over}.start(t, func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}, transport.WithConfig(tripsAtOnce))
+	for i, length := range []int64{3, 30} {
+		req := request(t, http.MethodPost, r.server.URL, nil)
+		req.Body, req.ContentLength = io.NopCloser(strings.NewReader("longer")), length
+		res, err := r.guarded.RoundTrip(req)
+		if err == nil {
+			_ = res.Body.Close()
+			t.Fatal("it was answered")
+		}
+		expect(t, r.breaker(), err.Error(), counts{ignored: uint64(i + 1)})
+	}
+	// The same words from a server are none of ours.
+	liar := mustNew(t, roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New(`malformed HTTP response "http: ContentLength=30 with Body length 6"`)
+	}))
+	_, _ = liar.RoundTrip(request(t, http.MethodGet, "http://a.example", nil))
+	expect(t, liar.Breakers().Get("http://a.example"), "a malformed answer", counts{failure: 1})
+}
+
 // A stranger's upload that fails of itself says nothing of the server that it is passed on to.
 func TestG09_ABodyThatFailsOfItselfIsIgnored(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
@@ -290,5 +328,26 @@ func TestG09_ABodyThatFailsOfItselfIsIgnored(t *testing.T) {
 			t.Errorf("the proxy answers %d", res.StatusCode)
 		}
 		expect(t, r.breaker(), "after a malformed upload", counts{ignored: 1})
+	})
+}
+
+// Neither is a body safe for being one that can be had again, as a file can, or as a client that retries makes of any.
+func TestG09_ABodyThatFailsOfItselfMayBeHadAgain(t *testing.T) {
+	gone := errors.New("the disk is gone")
+	eachWay(t, func(t *testing.T, w way) {
+		r := w.start(t, func(_ http.ResponseWriter, req *http.Request) {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}, transport.WithConfig(tripsAtOnce))
+		req := request(t, http.MethodPost, r.server.URL, nil)
+		req.ContentLength = -1
+		req.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(io.MultiReader(strings.NewReader("begun"), iotest.ErrReader(gone))), nil
+		}
+		req.Body, _ = req.GetBody()
+		if res, err := r.client.Transport.RoundTrip(req); !errors.Is(err, gone) {
+			_ = res.Body.Close()
+			t.Fatalf("error is %v", err)
+		}
+		expect(t, r.breaker(), "the body failed", counts{ignored: 1})
 	})
 }

@@ -22,7 +22,8 @@
 //	client := &http.Client{Transport: otelhttp.NewTransport(guarded)}
 //
 // Under it, as here, a blocked call is a failed client span with error.type circuit_open, counts in
-// http.client.request.duration, and the events are on the client span. Take this where calls are made without a span
+// http.client.request.duration (there otelhttp names the Go type, github.com/otelbreaker/otelbreaker/breaker.OpenError),
+// and the events are on the client span. Take this where calls are made without a span
 // around them, as by a job, where a trace shall show every call that the program wanted to make, or where spans go to
 // exporters that do not redact URLs (below).
 //
@@ -38,9 +39,10 @@
 //
 // What the caller cancelled is ignored, also while it reads or where it closes a body that it has cancelled; a deadline
 // that passed is a failure, be it the context's or http.Client's Timeout. A request that could not be sent because its
-// method or its headers are malformed is ignored too: it says nothing about the server. So is the rejection of another
-// breaker on the way (see [DefaultClassify]). A request without a proper scheme and host goes past the breakers. A redirect that
-// http.Client follows is a call of its own, of the endpoint that it leads to.
+// method, URL or headers are malformed, or its body is not as long as it says, is ignored too: that tells nothing about
+// the server. So is the rejection of another breaker on the way (see [DefaultClassify]). A request without a proper scheme
+// and host goes past the breakers. A redirect that http.Client follows is a call of its own, of the endpoint that it leads
+// to.
 //
 // The pause that a failing 429 or 503 asks for (Retry-After) lengthens the open period, up to
 // [breaker.Config.MaxRecoveryTimeout].
@@ -73,9 +75,10 @@
 //
 // Of a URL, user info, query and fragment may be secrets. No key, label, record or event of the breakers has them. Yet
 // otelhttp writes the query on the client span's url.full, and the transport takes it off again; [WithFullURL] leaves it.
-// Under otelhttp that covers every call. Over otelhttp it covers those that had a response: the span of one that failed
-// has ended before anything outside can reach it. The exporters of package collector cut URLs too, in all that spans and
-// log records say. Where spans leave by others, put [RedactURL] beneath otelhttp.
+// Under otelhttp that covers every call whose URL nothing between the two has changed. Over otelhttp it covers those that
+// had a response: the span of one that failed has ended before anything outside can reach it. The exporters of package
+// collector cut URLs too, in all that spans and log records say. Where spans leave by others, put [RedactURL] right
+// beneath otelhttp.
 //
 // The error that http.Client returns has the URL in its text, of which it leaves out no more than the password, whatever
 // the transport does: [RedactError] cuts it before it is logged.

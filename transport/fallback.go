@@ -73,9 +73,7 @@ func fallBack(fallback Fallback, req *http.Request, rejection *breaker.OpenError
 	case res == nil:
 		return nil, fmt.Errorf("transport: the fallback returned neither a response nor an error: %w", rejection)
 	}
-	if body != nil {
-		res = body.leaveTo(res)
-	}
+	answer := res
 	if res.Body == nil || res.Header == nil || res.Request == nil {
 		whole := *res // which may be one that the user gives to all
 		if whole.Body == nil {
@@ -87,9 +85,12 @@ func fallBack(fallback Fallback, req *http.Request, rejection *breaker.OpenError
 		if whole.Request == nil {
 			whole.Request = req
 		}
-		res = &whole
+		answer = &whole
 	}
-	return res, nil
+	if body != nil {
+		answer = body.leaveTo(answer, res)
+	}
+	return answer, nil
 }
 
 // lentBody is a request's body in the hands of a fallback, which may leave it alone or send it elsewhere. Whatever it
@@ -115,16 +116,15 @@ func (b *lentBody) Close() error {
 
 // leaveTo leaves the body to the answer: a server that it was sent to may answer before it has read any of it, and it
 // is closed with the answer's own. An answer without one, or that is the beginning of another protocol, leaves it to
-// whoever has begun to read it.
-func (b *lentBody) leaveTo(res *http.Response) *http.Response {
-	_, writable := res.Body.(io.Writer)
-	if res.Body == nil || res.Body == http.NoBody || writable {
+// whoever has begun to read it. The answer may be the copy of one that was made beneath.
+func (b *lentBody) leaveTo(answer, made *http.Response) *http.Response {
+	if _, writable := answer.Body.(io.Writer); writable || answer.Body == http.NoBody {
 		b.left = b.reading.Load()
-		return res
+		return answer
 	}
 	b.left = true
-	with := *res // which may be one that the user gives to all
-	with.Body = answerBody{res.Body, b}
+	with := *answer // which may be one that the user gives to all
+	with.Body = answerBody{answer.Body, b, &with, made}
 	return &with
 }
 
@@ -138,7 +138,16 @@ func (b *lentBody) takeBack() {
 // answerBody is an answer's body that ends with the request's.
 type answerBody struct {
 	io.ReadCloser
-	lent *lentBody
+	lent         *lentBody
+	answer, made *http.Response
+}
+
+func (b answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF && b.answer.Trailer == nil {
+		b.answer.Trailer = b.made.Trailer // those that were not announced
+	}
+	return n, err
 }
 
 func (b answerBody) Close() error {

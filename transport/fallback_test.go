@@ -434,3 +434,35 @@ func TestG10_AFallbackMaySendTheBodyWhileItIsAnswered(t *testing.T) {
 		}
 	}
 }
+
+// Trailers that the headers have not announced are set into the response that net/http made.
+func TestG10_TheTrailersOfAFallbackArrive(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		spare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			_, _ = io.Copy(w, req.Body)
+			_ = http.NewResponseController(w).Flush() // or a length would stand in the place of the trailers
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "3")
+		}))
+		spare.EnableHTTP2 = http2
+		spare.StartTLS()
+		defer spare.Close()
+		guarded := blockedBy(t, func(req *http.Request, _ *breaker.OpenError) (*http.Response, error) {
+			elsewhere := req.Clone(req.Context())
+			elsewhere.URL, _ = url.Parse(spare.URL)
+			res, err := spare.Client().Transport.RoundTrip(elsewhere)
+			if err == nil {
+				res.Request = nil // to be filled in
+			}
+			return res, err
+		})
+		res, err := guarded.RoundTrip(request(t, http.MethodPost, "http://a.example", text("payload")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain(t, res)
+		_ = res.Body.Close()
+		if got := res.Trailer.Get("X-Sum"); got != "3" || res.Request == nil {
+			t.Errorf("HTTP/2 %v: the trailer is %q, the request %v", http2, got, res.Request)
+		}
+	}
+}

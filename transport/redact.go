@@ -22,7 +22,7 @@ const urlFull = attribute.Key("url.full")
 //
 //	transport.New(otelhttp.NewTransport(transport.RedactURL(http.DefaultTransport)))
 //
-// The request itself goes on as it is. A nil next is [http.DefaultTransport]. It works on spans that tell their kind and
+// Nothing that changes the URL may stand between. The request itself goes on as it is. A nil next is [http.DefaultTransport]. It works on spans that tell their kind and
 // attributes, as those of the OpenTelemetry SDK do. A [Transport] that is itself beneath otelhttp needs no other.
 func RedactURL(next http.RoundTripper) http.RoundTripper {
 	if next == nil {
@@ -44,15 +44,16 @@ func (r redactor) RoundTrip(req *http.Request) (*http.Response, error) {
 func (r redactor) CloseIdleConnections() { closeIdleConnections(r.next) }
 
 const (
-	urlSlots = 128
-	longURL  = 256 // is none to remember
+	urlSlots   = 128
+	aboveSlots = 64
+	longURL    = 256 // is none to remember
 )
 
 // urlSpans takes query and fragment off the url.full of client spans.
 type urlSpans struct {
-	// above: otelhttp is above here, as one request has shown. What its span has can then be written without being read
-	// first, which is most of the price.
-	above atomic.Bool
+	// For hosts, by their hash: a span that otelhttp above here has made, as one request has shown. What another one of that
+	// name has for that host can then be written without being read first, which is most of the price.
+	above [aboveSlots]atomic.Pointer[seen]
 
 	// What was written of late, for most requests go to few paths. A URL is remembered when it is seen twice in a row of
 	// those that share its slot, so that one with an id in its path leaves nothing but its hash.
@@ -62,6 +63,8 @@ type urlSpans struct {
 		url  atomic.Pointer[[1]attribute.KeyValue]
 	}
 }
+
+type seen struct{ host, name string }
 
 func newURLSpans() *urlSpans { return &urlSpans{seed: maphash.MakeSeed()} }
 
@@ -81,22 +84,29 @@ func (s *urlSpans) redact(ctx context.Context, u *url.URL) *body {
 	if span == nil {
 		return nil
 	}
-	if !s.above.Load() && !s.look(span, u) {
+	if !s.look(span, u) {
 		return nil
 	}
 	return s.write(span, u, nil)
 }
 
-// redactBeneath does so for the span that otelhttp beneath has begun, if the response is of one.
+// redactBeneath does so for the span that otelhttp beneath has begun, if the response is of one. It has the URL that was
+// sent from here; further down there may have come another one of it.
 func (s *urlSpans) redactBeneath(sent *http.Request, res *http.Response, spare *body) *body {
-	if res.Request == nil || res.Request == sent || res.Request.URL == nil || !redact.Needed(res.Request.URL) {
+	if res.Request == nil || res.Request == sent {
 		return spare
+	}
+	u := sent.URL
+	if !redact.Needed(u) {
+		if u = res.Request.URL; u == nil || !redact.Needed(u) {
+			return spare
+		}
 	}
 	span := clientSpan(res.Request.Context())
 	if span == nil || span.SpanContext().SpanID() == trace.SpanContextFromContext(sent.Context()).SpanID() {
 		return spare
 	}
-	return s.write(span, res.Request.URL, spare)
+	return s.write(span, u, spare)
 }
 
 // clientSpan gives the context's span, where it is a client's. Whether it is recorded is not asked: one of the SDK that is
@@ -109,12 +119,22 @@ func clientSpan(ctx context.Context) trace.Span {
 	return nil
 }
 
+// readable is a span that tells what is on it.
+type readable interface {
+	Name() string
+	Attributes() []attribute.KeyValue
+}
+
 // look tells whether a span has the URL as otelhttp writes it. Another one, as a caller may have written on a span of its
-// own, is cut right here.
+// own, or as it was before something between otelhttp and here has changed it, is cut right here.
 func (s *urlSpans) look(span trace.Span, u *url.URL) bool {
-	telling, ok := span.(interface{ Attributes() []attribute.KeyValue })
+	telling, ok := span.(readable)
 	if !ok {
 		return false
+	}
+	slot, name := &s.above[maphash.String(s.seed, u.Host)%aboveSlots], telling.Name()
+	if known := slot.Load(); known != nil && known.host == u.Host && known.name == name {
+		return true
 	}
 	for _, a := range telling.Attributes() {
 		if a.Key != urlFull {
@@ -123,7 +143,9 @@ func (s *urlSpans) look(span trace.Span, u *url.URL) bool {
 		has, whole := a.Value.AsString(), *u
 		whole.User = nil
 		if has == whole.String() {
-			s.above.Store(true)
+			if len(u.Host)+len(name) <= longURL {
+				slot.Store(&seen{strings.Clone(u.Host), name})
+			}
 			return true
 		}
 		if bare := redact.URL(has); bare != has {

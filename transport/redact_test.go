@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -170,6 +171,64 @@ func TestG15_TheCallersOwnSpanKeepsItsURL(t *testing.T) {
 					t.Errorf("%s: otelhttp's url.full is %q", order, got)
 				}
 			}
+		}
+	}
+}
+
+// What one request has shown must not be taken for true of all: clients with and without otelhttp may share a transport, and
+// what stands between otelhttp and the transport may make requests of its own, or send one elsewhere.
+func TestG15_ASpanOfAnotherURLKeepsIt(t *testing.T) {
+	tel := newTelemetry()
+	guarded, traced := stack(t, under, roundTripper(func(req *http.Request) (*http.Response, error) {
+		return response(req, http.StatusOK, text("x")), nil
+	}), tel)
+	to := func(next http.RoundTripper, ctx context.Context, url string) {
+		t.Helper()
+		res, err := next.RoundTrip(request(t, http.MethodGet, url, nil).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain(t, res)
+		_ = res.Body.Close()
+	}
+	between := instrument(roundTripper(func(req *http.Request) (*http.Response, error) {
+		res, err := guarded.RoundTrip(req)
+		to(guarded, req.Context(), "http://tokens.example/?canary")
+		return res, err
+	}), tel)
+	for range 3 { // seen, remembered, written from memory
+		to(traced, t.Context(), "http://a.example/p?canary")
+		to(between, t.Context(), "http://a.example/q?canary")
+		ctx, span := tel.tracers.Tracer("caller").Start(t.Context(), "caller", trace.WithSpanKind(trace.SpanKindClient),
+			trace.WithAttributes(attribute.String("url.full", "http://a.example/{id}")))
+		to(guarded, ctx, "http://a.example/p?canary")
+		span.End()
+	}
+	for i, s := range tel.spans.Ended() {
+		got, _ := urlOf(s)
+		if want := []string{"http://a.example/p", "http://a.example/q", "http://a.example/{id}"}[i%3]; got != want {
+			t.Errorf("%s: url.full is %q, want %q", s.Name(), got, want)
+		}
+	}
+}
+
+// What signs or routes requests beneath otelhttp answers with the request as it has sent it.
+func TestG15_AURLThatChangesBeneathOtelhttp(t *testing.T) {
+	for _, query := range []string{"", "other"} {
+		tel := newTelemetry()
+		_, top := stack(t, over, roundTripper(func(req *http.Request) (*http.Response, error) {
+			sent := req.Clone(req.Context())
+			sent.URL.Host, sent.URL.RawQuery = "b.example", query
+			return response(sent, http.StatusOK, text("x")), nil
+		}), tel)
+		res, err := top.RoundTrip(request(t, http.MethodGet, "http://a.example/p?canary", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain(t, res)
+		_ = res.Body.Close()
+		if got, _ := urlOf(tel.spans.Ended()[0]); got != "http://a.example/p" {
+			t.Errorf("sent with the query %q: url.full is %q", query, got)
 		}
 	}
 }

@@ -365,6 +365,18 @@ func TestABlockedCallLinksToTheCallThatOpened(t *testing.T) {
 				t.Errorf("the blocked client span has %v", text)
 			}
 		}
+		inMetrics := 0
+		for series, count := range tel.metrics(t) {
+			if strings.HasPrefix(series, "http.client.request.duration ") && strings.Contains(series, "error.type=github.com/otelbreaker/otelbreaker/breaker.OpenError") {
+				inMetrics++
+				if count != "1" {
+					t.Errorf("%s: %s blocked calls in %s", order, count, series)
+				}
+			}
+		}
+		if (inMetrics == 1) != (order == under) {
+			t.Errorf("%s: %d series of http.client.request.duration have the blocked call", order, inMetrics)
+		}
 	}
 }
 

@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
+	"strings"
 	"sync/atomic"
 )
 
@@ -14,16 +17,37 @@ type upload struct {
 	failed atomic.Pointer[error] // reading, first of all
 }
 
-// noteUpload gives the request to send: a copy with the body noted, where that can fail. One that is in memory, which
-// net/http could send again, cannot.
+// noteUpload gives the request to send: a copy with the body noted, where that can fail.
 func noteUpload(req *http.Request) (*http.Request, *upload) {
-	if req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
+	if req.Body == nil || req.Body == http.NoBody || inMemory(req.Body) {
 		return req, nil
 	}
-	u := &upload{ReadCloser: req.Body}
-	sent := req.WithContext(req.Context())
-	sent.Body = u
-	return sent, u
+	noted := new(struct { // in one piece, to cost one allocation
+		upload upload
+		sent   http.Request
+	})
+	noted.upload.ReadCloser = req.Body
+	noted.sent = *req
+	noted.sent.Body = &noted.upload
+	return &noted.sent, &noted.upload
+}
+
+// What io.NopCloser makes, and http.NewRequest of a body that is in memory.
+var (
+	nopCloser         = reflect.TypeOf(io.NopCloser(nil))
+	nopCloserWriterTo = reflect.TypeOf(io.NopCloser((*bytes.Reader)(nil)))
+)
+
+// inMemory tells whether a body is there as a whole, and so cannot fail.
+func inMemory(body io.ReadCloser) bool {
+	if of := reflect.TypeOf(body); of != nopCloser && of != nopCloserWriterTo {
+		return false
+	}
+	switch reflect.ValueOf(body).Field(0).Interface().(type) {
+	case *bytes.Buffer, *bytes.Reader, *strings.Reader:
+		return true
+	}
+	return false
 }
 
 func (u *upload) Read(p []byte) (int, error) {

@@ -103,13 +103,24 @@ func (c caller) ended() bool {
 
 // sendable tells whether a request is formed so that it can be sent. It is asked only when it was not, and checks what
 // net/http does: users' input may end up in a header, and must not open the breaker of a server that never saw it. What
-// the client of HTTP/2 refuses it tells by its text alone.
+// the client of HTTP/2 refuses it tells by its text alone, as that of HTTP/1.1 does where it has begun to write.
 func sendable(req *http.Request, err error) bool {
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong { // the body's own limit
 		return false
 	}
 	if text := err.Error(); strings.HasPrefix(text, "http2: invalid ") || strings.HasPrefix(text, "http2: request ") {
 		return false
+	}
+	text := innermost(err).Error()
+	for _, refusal := range []string{
+		"http: ContentLength=",                     // and a body that is longer or shorter
+		"net/http: can't write control character ", // in the URL
+		"http: invalid Host header",                // for a proxy
+		"unsupported protocol scheme ",
+	} {
+		if strings.HasPrefix(text, refusal) {
+			return false
+		}
 	}
 	if req.Header == nil || req.Method != "" && !httpguts.ValidHeaderFieldName(req.Method) { // both are tokens
 		return false
@@ -127,6 +138,17 @@ func sendable(req *http.Request, err error) bool {
 		}
 	}
 	return true
+}
+
+// innermost gives the error at the bottom, whose text nobody but its maker has written.
+func innermost(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
 }
 
 // endsWithHeaders tells whether there is no body to wait for, or one that is the beginning of another protocol.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/faulty"
 	"github.com/otelbreaker/otelbreaker/collector"
 	"github.com/otelbreaker/otelbreaker/control"
 	"github.com/otelbreaker/otelbreaker/health"
@@ -51,7 +52,7 @@ const (
 
 // dependency is a service that is called, and the way to it.
 type dependency struct {
-	upstream  *upstream
+	upstream  *faulty.Server
 	client    *client
 	transport *transport.Transport
 }
@@ -139,13 +140,13 @@ func (a *app) controls() (http.Handler, error) {
 
 // depend brings up a dependency and the client for it.
 func (a *app) depend(ctx context.Context, name string) error {
-	up, err := startUpstream(ctx, name, 2*a.slow)
+	up, err := faulty.Start(ctx, name, 2*a.slow, nil)
 	if err != nil {
 		return err
 	}
 	d := &dependency{upstream: up}
 	a.deps = append(a.deps, d)
-	d.client, d.transport, err = newClient(name, up.url(), breaker.Config{
+	d.client, d.transport, err = newClient(name, up.URL(), breaker.Config{
 		Service:          name,
 		FailureThreshold: failureThreshold,
 		SlowCallRate:     0.8,
@@ -164,7 +165,7 @@ func (a *app) depend(ctx context.Context, name string) error {
 	return nil
 }
 
-func (d *dependency) breaker() *breaker.Breaker { return d.transport.Breakers().Get(d.upstream.url()) }
+func (d *dependency) breaker() *breaker.Breaker { return d.transport.Breakers().Get(d.upstream.URL()) }
 
 // serve answers on the listener.
 func (a *app) serve() {
@@ -219,7 +220,7 @@ func (a *app) perform() {
 // mendAll makes every dependency healthy.
 func (a *app) mendAll() {
 	for _, d := range a.deps {
-		if err := d.upstream.set(a.running, faultNone); err != nil {
+		if err := d.upstream.Set(a.running, faulty.None); err != nil {
 			a.logger.Error("a dependency stays as it is", "service", d.client.name, "error", err.Error())
 		}
 	}
@@ -253,7 +254,7 @@ func (a *app) stop() error {
 	}
 	a.serving.Wait()
 	for _, d := range a.deps {
-		d.upstream.close()
+		d.upstream.Close()
 	}
 	if a.script != nil {
 		errs = append(errs, a.flush(ctx))

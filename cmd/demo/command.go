@@ -31,7 +31,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // user has to type differently, any other error for what went wrong, which is then printed, or a [cli.Exit] where
 // nothing more is to be said. It writes to cmd.OutOrStdout and cmd.ErrOrStderr, and its help ends with [cli.Codes].
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
-	return newShow(stdout, stderr)
+	root := newShow(stdout, stderr)
+	root.AddCommand(newLoad())
+	return root
 }
 
 // newShow is the demo itself.
@@ -59,7 +61,8 @@ Log records go to standard error as lines of JSON. With OTEL_EXPORTER_OTLP_ENDPO
 say), traces, metrics and logs are sent there as well. Ctrl-C ends it; a second one does so at once.
 ` + cli.Codes(""),
 		Example: `  demo --listen 127.0.0.1:0
-  demo --once`,
+  demo --once
+  demo load --scenario outage --for 10s --expect-open-within 2s`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.token = os.Getenv(tokenVariable)

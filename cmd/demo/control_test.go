@@ -16,7 +16,7 @@ const testToken = "0123456789abcdef0123456789abcdef"
 // operate asks the demo's control to force the first dependency open.
 func operate(t *testing.T, a *app, token string, change func(*http.Request)) (int, string) {
 	t.Helper()
-	body := `{"action":"force_open","service":"payments","endpoint":"` + a.deps[0].upstream.url() + `","reason":"trial","for":"1h"}`
+	body := `{"action":"force_open","service":"payments","endpoint":"` + a.deps[0].upstream.URL() + `","reason":"trial","for":"1h"}`
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url()+"/control/circuit-breakers", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func (a *app) story(ctx context.Context, own outputs) (s story, err error) {
 		records: a.records.after(0),
 	}
 	for _, d := range a.deps {
-		s.endpoints[d.client.name] = d.upstream.url()
+		s.endpoints[d.client.name] = d.upstream.URL()
 		s.calls[d.client.name] = d.client.all()
 	}
 	if s.metrics, err = own.metrics(ctx); err != nil {

@@ -9,6 +9,8 @@ import (
 	"html/template"
 	"net/http"
 	"time"
+
+	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/faulty"
 )
 
 //go:embed page
@@ -73,7 +75,7 @@ func withHeaders(next http.Handler) http.Handler {
 func (a *app) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	var page bytes.Buffer
 	err := index.Execute(&page, map[string]any{
-		"Circuits": a.circuits(), "Acts": acts(a.services[0]), "Faults": faults, "Switchable": !a.once, "StripLength": stripLength,
+		"Circuits": a.circuits(), "Acts": acts(a.services[0]), "Faults": faulty.All, "Switchable": !a.once, "StripLength": stripLength,
 	})
 	if err != nil {
 		a.logger.Error("the page could not be made", "error", err.Error())
@@ -91,7 +93,7 @@ func (a *app) switchFault(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the form cannot be read", http.StatusBadRequest)
 		return
 	}
-	f, err := parseFault(r.PostForm.Get("fault"))
+	f, err := faulty.Parse(r.PostForm.Get("fault"))
 	d := a.dependency(r.PostForm.Get("service"))
 	if d == nil {
 		err = errors.Join(err, fmt.Errorf("unknown service %q", r.PostForm.Get("service")))
@@ -101,7 +103,7 @@ func (a *app) switchFault(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.script.takeOver()
-	if err := d.upstream.set(a.running, f); err != nil {
+	if err := d.upstream.Set(a.running, f); err != nil {
 		a.logger.Error("a fault could not be switched", "service", d.client.name, "fault", string(f), "error", err.Error())
 		http.Error(w, "the fault could not be switched; see the log", http.StatusInternalServerError)
 		return

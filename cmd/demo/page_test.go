@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/faulty"
 )
 
 func startQuick(t *testing.T, change func(*settings)) *app {
@@ -172,8 +174,8 @@ func TestPage_Events(t *testing.T) {
 		t.Fatalf("the first update is %+v", u)
 	}
 	for i, c := range u.Circuits {
-		if c.Service != a.services[i] || c.Endpoint != a.deps[i].upstream.url() || c.State != "closed" || c.Since == 0 ||
-			c.Threshold != failureThreshold || c.Fault != faultNone || c.NextProbe != 0 {
+		if c.Service != a.services[i] || c.Endpoint != a.deps[i].upstream.URL() || c.State != "closed" || c.Since == 0 ||
+			c.Threshold != failureThreshold || c.Fault != faulty.None || c.NextProbe != 0 {
 			t.Errorf("circuit %d is %+v", i, c)
 		}
 	}
@@ -199,13 +201,13 @@ func TestPage_Events(t *testing.T) {
 		t.Errorf("payments is %+v", c)
 	}
 
-	if err := a.deps[1].upstream.set(t.Context(), faultErrors); err != nil {
+	if err := a.deps[1].upstream.Set(t.Context(), faulty.Errors); err != nil {
 		t.Fatal(err)
 	}
 	a.deps[1].breaker().ForceOpen("")
 	for {
 		_, u = nextUpdate(t, stream)
-		if c := u.Circuits[1]; c.State == "open" && c.Fault == faultErrors && c.OutageID != "" {
+		if c := u.Circuits[1]; c.State == "open" && c.Fault == faulty.Errors && c.OutageID != "" {
 			break
 		}
 	}
@@ -258,7 +260,7 @@ func TestG17_FaultsAreSwitchedFromThePageItselfOnly(t *testing.T) {
 			if res.StatusCode != c.status {
 				t.Errorf("answered by %s, want %d: %s", res.Status, c.status, body)
 			}
-			if got := a.deps[1].upstream.current(); got != faultNone {
+			if got := a.deps[1].upstream.Current(); got != faulty.None {
 				t.Errorf("the fault is %s", got)
 			}
 		})
@@ -267,8 +269,8 @@ func TestG17_FaultsAreSwitchedFromThePageItselfOnly(t *testing.T) {
 		r.Header.Set("Origin", a.url())
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
 	})
-	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/" || a.deps[1].upstream.current() != faultErrors {
-		t.Errorf("from the page: %s, fault %s: %s", res.Status, a.deps[1].upstream.current(), body)
+	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/" || a.deps[1].upstream.Current() != faulty.Errors {
+		t.Errorf("from the page: %s, fault %s: %s", res.Status, a.deps[1].upstream.Current(), body)
 	}
 	for _, path := range []string{"/", "/events", "/metrics", "/health/circuit-breakers"} {
 		res, _ := ask(t, http.MethodGet, a.url()+path, nil, func(r *http.Request) { r.Host = "evil.example" })
@@ -328,7 +330,7 @@ func TestPage_TakingOverBeforeTheOutage(t *testing.T) {
 	}
 	ask(t, http.MethodPost, a.url()+"/fault", url.Values{"service": {"inventory"}, "fault": {"latency"}}, nil)
 	<-played
-	if got := a.deps[0].upstream.current(); got != faultNone {
+	if got := a.deps[0].upstream.Current(); got != faulty.None {
 		t.Errorf("payments was switched to %s by a script that was over", got)
 	}
 }
@@ -351,12 +353,12 @@ func TestPage_TakingOver(t *testing.T) {
 	ask(t, http.MethodPost, a.url()+"/fault", url.Values{"service": {"payments"}, "fault": {"refuse"}}, nil)
 	<-played
 	said.await("by hand: payments, fault refuse", "somebody has taken over")
-	if act, ended := a.script.progress(); act != 0 || !strings.Contains(ended, "taken over") || a.deps[0].upstream.current() != faultRefuse {
-		t.Errorf("act %d, %q, fault %s", act, ended, a.deps[0].upstream.current())
+	if act, ended := a.script.progress(); act != 0 || !strings.Contains(ended, "taken over") || a.deps[0].upstream.Current() != faulty.Refuse {
+		t.Errorf("act %d, %q, fault %s", act, ended, a.deps[0].upstream.Current())
 	}
 	ask(t, http.MethodPost, a.url()+"/script", url.Values{}, nil)
 	said.await("the outage is over")
-	if got := a.deps[0].upstream.current(); got != faultNone {
+	if got := a.deps[0].upstream.Current(); got != faulty.None {
 		t.Errorf("payments is left with the fault %s", got)
 	}
 	if strings.Contains(said.String(), "ended early") {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/faulty"
 )
 
 // acts are those of the scripted outage of a service, as the page lists them.
@@ -43,7 +45,7 @@ type script struct {
 // stage is what the script moves and watches.
 type stage struct {
 	target   *client
-	upstream *upstream
+	upstream *faulty.Server
 	records  *recorder
 	say      func(format string, args ...any)
 }
@@ -105,7 +107,7 @@ func (s *script) perform(ctx context.Context) error {
 		},
 		func() error {
 			s.stage.say("%s begins to answer 500", target.name)
-			if err := s.stage.upstream.set(ctx, faultErrors); err != nil {
+			if err := s.stage.upstream.Set(ctx, faulty.Errors); err != nil {
 				return err
 			}
 			return happens("circuit_opened", once)
@@ -117,7 +119,7 @@ func (s *script) perform(ctx context.Context) error {
 		},
 		func() error {
 			s.stage.say("%s is mended", target.name)
-			if err := s.stage.upstream.set(ctx, faultNone); err != nil {
+			if err := s.stage.upstream.Set(ctx, faulty.None); err != nil {
 				return err
 			}
 			return happens("circuit_closed", once)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/faulty"
 )
 
 // update is what the page is told several times a second. Times are milliseconds since 1970.
@@ -18,21 +19,21 @@ type update struct {
 
 // circuit is one dependency and its breaker.
 type circuit struct {
-	Service   string `json:"service"`
-	Endpoint  string `json:"endpoint"`
-	State     string `json:"state"`
-	Since     int64  `json:"since"`      // when it came into this state
-	NextProbe int64  `json:"next_probe"` // 0 where there is none to come
-	OpenFor   int64  `json:"open_for"`   // how long it stays open, in milliseconds
-	OutageID  string `json:"outage_id"`
-	Success   uint64 `json:"success"`
-	Failure   uint64 `json:"failure"`
-	Blocked   uint64 `json:"blocked"`
-	Ignored   uint64 `json:"ignored"`
-	Streak    int    `json:"streak"`    // consecutive failures
-	Threshold int    `json:"threshold"` // at which it opens
-	Calls     string `json:"calls"`     // outcomes of the last ones, a letter each, oldest first
-	Fault     fault  `json:"fault"`
+	Service   string       `json:"service"`
+	Endpoint  string       `json:"endpoint"`
+	State     string       `json:"state"`
+	Since     int64        `json:"since"`      // when it came into this state
+	NextProbe int64        `json:"next_probe"` // 0 where there is none to come
+	OpenFor   int64        `json:"open_for"`   // how long it stays open, in milliseconds
+	OutageID  string       `json:"outage_id"`
+	Success   uint64       `json:"success"`
+	Failure   uint64       `json:"failure"`
+	Blocked   uint64       `json:"blocked"`
+	Ignored   uint64       `json:"ignored"`
+	Streak    int          `json:"streak"`    // consecutive failures
+	Threshold int          `json:"threshold"` // at which it opens
+	Calls     string       `json:"calls"`     // outcomes of the last ones, a letter each, oldest first
+	Fault     faulty.Fault `json:"fault"`
 }
 
 // shown is a log record as the page shows it.
@@ -78,7 +79,7 @@ func (a *app) circuit(d *dependency) circuit {
 		Service: s.Service, Endpoint: s.Endpoint, State: s.State.String(), Since: a.started.UnixMilli(),
 		OpenFor: s.Config.RecoveryTimeout.Milliseconds(), OutageID: s.OutageID,
 		Success: s.Success, Failure: s.Failure, Blocked: s.Blocked, Ignored: s.Ignored,
-		Streak: s.ConsecutiveFailures, Threshold: s.Config.FailureThreshold, Fault: d.upstream.current(),
+		Streak: s.ConsecutiveFailures, Threshold: s.Config.FailureThreshold, Fault: d.upstream.Current(),
 	}
 	if newest, found := a.records.newestOf(s.Service); found {
 		c.Since = newest.Time.UnixMilli()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // bell wakes all who wait for something to change. The zero bell is ready.
@@ -44,4 +45,11 @@ func (b *bell) until(ctx context.Context, cond func() bool) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// pause waits for d, or for the end of ctx if that is sooner.
+func pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
 }

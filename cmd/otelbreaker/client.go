@@ -148,7 +148,7 @@ func (c *client) operate(ctx context.Context, order map[string]any) ([]byte, err
 	case status == http.StatusUnauthorized:
 		return nil, &cli.Error{Code: exitRefused, Err: fmt.Errorf("the token was not accepted; check --token-file, %s or %s", tokenFileVariable, tokenVariable)}
 	case status == http.StatusTooManyRequests:
-		return nil, &cli.Error{Code: exitRefused, Err: errors.New("too many attempts with a wrong token came from here; try again in a minute")}
+		return nil, &cli.Error{Code: exitRefused, Err: errors.New("the token was not accepted, after too many attempts from here; check it, and try again in a minute")}
 	case status == http.StatusForbidden && understood && refusal.Error != "":
 		return nil, &cli.Error{Code: exitRefused, Err: errors.New(inert(refusal.Error))}
 	case status == http.StatusNotFound && understood && refusal.Error != "":
@@ -187,7 +187,7 @@ func (c *client) token() (string, error) {
 // checked refuses what is no token before it goes anywhere, without telling what it is.
 func checked(token, source string) (string, error) {
 	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", cli.Wrong("%s: allowed is one token alone, of letters, digits and -._~+/=", source)
+		return "", cli.Wrong("%s: allowed is one token alone, without a name, of letters, digits and -._~+/=", source)
 	}
 	return token, nil
 }
@@ -242,5 +242,5 @@ func onThisMachine(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap().IsLoopback()
 	}
-	return strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")
+	return strings.EqualFold(host, "localhost")
 }

@@ -291,7 +291,7 @@ func TestOperate_Tokens(t *testing.T) {
 	t.Setenv(tokenFileVariable, file)
 	expect(t, 0, nil, reset...)
 	write("alice " + token)
-	expect(t, 2, []string{"one token alone"}, reset...)
+	expect(t, 2, []string{"one token alone, without a name"}, reset...)
 	write("")
 	expect(t, 2, []string{"one token alone"}, reset...)
 	write(strings.Repeat("x", 32))
@@ -313,6 +313,11 @@ func TestG15_TheTokenGoesNowhereElse(t *testing.T) {
 	expect(t, 1, []string{"answers 307"}, "reset", "payments", "https://pay.example", "--reason", "x", "--url", redirecting.URL)
 	if n := len(asked); n != 0 {
 		t.Errorf("%d requests went where the program has sent us", n)
+	}
+	// Only a resolver that knows better keeps a name under localhost from going to a name server.
+	for _, far := range []string{"http://192.0.2.1", "http://shop.example", "http://shop.localhost", "http://localhost.example"} {
+		expect(t, 2, []string{"unencrypted", "--insecure"}, "reset", "payments", "https://pay.example", "--reason", "x", "--url", far,
+			"--timeout", "1ms")
 	}
 	seen := make(chan http.Header, 1)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -127,7 +127,7 @@ that goes with the token.
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "`why`, for the audit log; has to be given")
 	if o.temporary {
-		cmd.Flags().DurationVar(&duration, "for", 0, "`how long`, such as 15m; then the breaker is as it was before (default until reset)")
+		cmd.Flags().DurationVar(&duration, "for", 0, "`how long`, such as 15m; then an override from before is back in force,\nor else the breaker is reset (default until reset)")
 	}
 	if o.configures {
 		cmd.Flags().StringArrayVar(&set, "set", nil, "a `field=value` of the configuration; may be repeated")

@@ -6,24 +6,12 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/otelbreaker/otelbreaker/internal/printable"
 )
 
-// inert gives a text that comes from elsewhere as a terminal may show it: what is not printable (an escape sequence, a
-// character that turns the direction of writing) is spelled out.
-func inert(text string) string {
-	var out strings.Builder
-	for _, r := range text {
-		switch {
-		case unicode.IsPrint(r):
-			out.WriteRune(r)
-		case r > 0xffff:
-			fmt.Fprintf(&out, `\U%08x`, r)
-		default:
-			fmt.Fprintf(&out, `\u%04x`, r)
-		}
-	}
-	return out.String()
-}
+// inert gives a text that comes from elsewhere as a terminal may show it.
+func inert(text string) string { return printable.Text(text) }
 
 // inertJSON is inert for JSON, which stays JSON of the same meaning: what is not printable can only be in its texts.
 func inertJSON(text []byte) []byte {

@@ -77,24 +77,28 @@ func plain(host string) bool {
 }
 
 // ambiguous tells whether the path may not be what its author took it for. A slash in the user info makes the beginning
-// of that look like host and port, and the rest like a path.
+// of that look like host and port, and the rest like a path. And another URL in it has user info of its own.
 func ambiguous(u *url.URL) bool {
-	return u.User == nil && strings.IndexByte(u.Path, '@') >= 0 && u.Port() != ""
+	at := strings.LastIndexByte(u.Path, '@')
+	return at >= 0 && (u.User == nil && u.Port() != "" || strings.Contains(u.Path[:at], "//"))
 }
 
+// Every search takes time by the length of the text, whatever is in it: what is begun and might run to the end of it, as a
+// quote does that nothing closes, has to end there as a match, or it would be begun anew after each match on the way.
 const (
-	quoted = `"(?:[^"\\]|\\.)*"`
-	scheme = `[A-Za-z][\w+.-]*://`
+	inQuotes = `(?:[^"\\]|\\.)*(?:"|\\?\z)`
+	quoted   = `"` + inQuotes
+	scheme   = `[A-Za-z][\w+.-]*:\\?/\\?/` // JSON may have a slash escaped
 
 	// Before a quoted URL, absolute or not: url.Error, http.Client, and those who read the variables that name a proxy.
 	before = `(?:\b(?:parse|Location header|proxy address|Get|Head|Post|Put|Patch|Delete|Options|Trace|Connect) )`
 	// Before a part of one that url.Parse did not like, and before a header, such as Location, that net/http did not.
-	culprit = `\b(?:invalid (?:port|URL escape|character) |ParseAddr\(|malformed (?:MIME header|HTTP)[^"\n]*)`
+	culprit = `\b(?:invalid (?:port|URL escape|character) |ParseAddr\(|malformed (?:MIME header|HTTP)[a-z: ]*)`
 )
 
 // inText finds what is to be cut: a quoted culprit, a quoted URL, and one that stands bare, which ends at white space or at
 // a mark that closes what is around it, but in its query, where all can stand, at white space alone.
-var inText = regexp.MustCompile(`(?s)(` + culprit + `)` + quoted + `|(` + before + `)(` + quoted + `)|("` + scheme + `(?:[^"\\]|\\.)*")|` +
+var inText = regexp.MustCompile(`(?s)(` + culprit + `)` + quoted + `|(` + before + `)(` + quoted + `)|("` + scheme + inQuotes + `)|` +
 	scheme + "[^\\s\"'`<>?#]*" + `(?:[?#]\S*)?`)
 
 // Text cuts every URL in a text, as [URL] does.
@@ -104,7 +108,7 @@ func Text(text string) string { return textBy(text, URL) }
 func TextToHosts(text string) string { return textBy(text, Host) }
 
 func textBy(text string, cut func(string) string) string {
-	if !strings.Contains(text, "://") && !strings.Contains(text, ` "`) {
+	if !strings.Contains(text, ":/") && !strings.Contains(text, `:\/`) && !strings.Contains(text, ` "`) {
 		return text
 	}
 	found := inText.FindAllStringSubmatchIndex(text, -1)
@@ -134,10 +138,10 @@ func textBy(text string, cut func(string) string) string {
 	return out.String()
 }
 
-// unquote takes a text that no Go program has quoted as it stands between the marks.
+// unquote takes a text that no Go program has quoted, or that was cut off, as it stands between the marks.
 func unquote(text string) string {
 	if plain, err := strconv.Unquote(text); err == nil {
 		return plain
 	}
-	return text[1 : len(text)-1]
+	return strings.TrimSuffix(text[1:], `"`)
 }

@@ -3,11 +3,13 @@ package redact_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/otelbreaker/otelbreaker/internal/redact"
 )
@@ -101,9 +103,49 @@ func TestG15_URLsInTextsAreCut(t *testing.T) {
 		{"at the end of a sentence (http://canary@a.example/x).", "at the end of a sentence (http://a.example/x)."},
 		{"an @ in the path http://a.example/@name", "an @ in the path http://a.example/@name"},
 		{"://", "://"},
+		// As some write JSON.
+		{`{"url":"http:\/\/user:canary@a.example\/?canary","next":"http:\/\/a.example\/x"}`, `{"url":"(URL)","next":"http:\/\/a.example\/x"}`},
+		{`see http:\/\/a.example\/?canary now`, `see (URL) now`},
+		// Cut off, as exporters and loggers do to long texts.
+		{`Get "http://a.example/x?q=canary canary`, `Get "http://a.example/x"`},
+		{`Get "http://a.example/x?q=canary \\`, `Get "http://a.example/x"`},
+		{`Get "`, `Get ""`},
+		{`he said: parse "what is`, `he said: parse "what is"`},
+		// One URL in the path of another, or of what looks like one.
+		{`"http://a.example/x leads to http://user:canary@b.example/"`, `"http://a.example"`},
+		{`"http://a.example/x leads to http://user:canary@b.example/`, `"http://a.example"`},
+		{"http://a.example/cache/http://user:canary@b.example/", "http://a.example"},
+		{"http://a.example/cache/http://b.example/x", "http://a.example/cache/http://b.example/x"},
 	} {
 		if got := redact.Text(c.text); got != c.want {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
+// A stranger may write what is searched: a header, a redirect. Time that grows with the square of its length would let one
+// of them keep an exporter, or whoever logs an error, busy for minutes.
+func TestAHostileTextTakesTimeByItsLength(t *testing.T) {
+	for name, part := range map[string]string{
+		"escaped marks that nothing closes": `"a://\`,
+		"quotes that nothing closes":        `Get "\`,
+		"the beginning of a culprit":        `malformed HTTP a://b `,
+		"a culprit in words":                `malformed MIME header: a://b `,
+		"URLs":                              `a://b?c "a://b" `,
+	} {
+		took := func(n int) time.Duration {
+			text := strings.Repeat(part, n/len(part))
+			least := time.Duration(math.MaxInt64)
+			for range 3 { // whatever else the machine does
+				began := time.Now()
+				redact.Text(text)
+				least = min(least, time.Since(began))
+			}
+			return least
+		}
+		// Sixteen times the text. With the square of it, it took 250 times as long and more.
+		if short, long := took(4<<10), took(64<<10); long > 100*short {
+			t.Errorf("%s: %v for 4 KiB, %v for 64", name, short, long)
 		}
 	}
 }
