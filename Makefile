@@ -64,7 +64,8 @@ rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanag
 
 .PHONY: e2e
 e2e: $(STACK) $(BIN)/gotestsum ## Test against the real collector, Prometheus, Alertmanager, Loki and Jaeger
-	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
+	@# One package at a time: the incidents are in shortened time, and want the machine for themselves.
+	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1 -p 1 -timeout 20m
 
 .PHONY: kibana-types
 kibana-types: ## Check deploy/kibana against the types of Elasticsearch's client (Node.js; seconds)

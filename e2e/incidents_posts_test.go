@@ -21,7 +21,6 @@ type notification struct {
 
 var (
 	anAlert     = regexp.MustCompile(`(?m)^\*(CircuitBreaker\w+)\* (is over after)?`)
-	anEndpoint  = regexp.MustCompile(`http://([a-z-]+)\.([a-z]+)\.example:80`)
 	someStates  = regexp.MustCompile(`^(was: )?([0-9]+) open, ([0-9]+) half-open, ([0-9]+) closed$`)
 	someFailure = regexp.MustCompile(`^[0-9]+ in 5 minutes, [0-9]+ in a row$`)
 )

@@ -153,7 +153,8 @@ func startAlertmanager(t *testing.T, slack string) (post func(...alert)) {
 	config := read(t, alertmanagerFile)
 	for old, replacement := range map[string]string{
 		"/etc/alertmanager/secrets/slack_webhook": filepath.Join(dir, "webhook"),
-		"group_wait: 15s":                         "group_wait: 500ms",
+		"group_wait: 35s":                         "group_wait: 500ms",
+		"group_wait: 20s":                         "group_wait: 500ms",
 		"group_interval: 1m":                      "group_interval: 500ms",
 	} {
 		if strings.Count(config, old) != 1 {

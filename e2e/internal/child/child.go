@@ -3,6 +3,7 @@
 package child
 
 import (
+	"context"
 	"io"
 	"net/rpc"
 	"os"
@@ -58,7 +59,7 @@ type Process struct {
 // Launch is Start for a program that End or Kill may end earlier.
 func Launch(t testing.TB, binary string, env []string, arguments ...string) *Process {
 	t.Helper()
-	p := &Process{command: exec.Command(binary, arguments...)}
+	p := &Process{command: exec.CommandContext(context.WithoutCancel(t.Context()), binary, arguments...)} // a cleanup ends it
 	p.command.Env = env
 	p.command.Stderr = os.Stderr
 	in, err := p.command.StdinPipe()
