@@ -41,14 +41,16 @@ func New(c Config, listeners ...Listener) (*Breaker, error) {
 	return newBreaker(c, subscribed), nil
 }
 
-func newBreaker(c Config, subscribed []*subscription) *Breaker {
+func newBreaker(c Config, subscribed []*subscription) *Breaker { return makeBreaker(c, "", subscribed) }
+
+func makeBreaker(c Config, engine string, subscribed []*subscription) *Breaker {
 	b := &Breaker{
 		stripes: newStripes(),
 		base:    time.Now().Add(-time.Second), // so that no reading of the clock is 0, which stands for none
 	}
 	b.gen = 1
 	b.setSubscribed(subscribed)
-	b.setRules(c)
+	b.setRules(c, engine)
 	b.publish()
 	return b
 }
@@ -73,7 +75,7 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	if fn == nil {
 		return errNilFunction
 	}
-	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed|aged|ringed|classified) == 0 {
+	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed|aged|ringed|classified|mirrored) == 0 {
 		return b.doPlain(ctx, uint64(w>>genShift), fn)
 	}
 	t, err := b.admit(ctx)
@@ -178,6 +180,9 @@ func (b *Breaker) Reset() { b.operate(Automatic, Closed, Reason{Rule: RuleReset}
 // leave them empty or as they are. On an error nothing has changed.
 func (b *Breaker) Reconfigure(c Config) error {
 	have := b.rules.Load()
+	if have.engine != "" {
+		return errMirrored
+	}
 	errs := []error{
 		sameName("Service", c.Service, have.Service),
 		sameName("Endpoint", c.Endpoint, have.Endpoint),
@@ -190,7 +195,7 @@ func (b *Breaker) Reconfigure(c Config) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advance(b.now())
-	b.setRules(c)
+	b.setRules(c, "")
 	b.publish()
 	return nil
 }

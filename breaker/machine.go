@@ -21,8 +21,9 @@ const (
 	ringed     // there is a window of calls: every result goes into it
 	classified // there is a Classify of the user's
 	shadow     // disabled: nothing is blocked
+	mirrored   // no calls go through it
 
-	genShift = 8
+	genShift = 9
 
 	// plain is what a success must not meet to be no more than counted.
 	plain = stateMask | look | timed | aged | ringed
@@ -43,7 +44,8 @@ func (w word) public() State {
 // rules is a configuration in force.
 type rules struct {
 	Config
-	flags word
+	flags  word
+	engine string // of a mirror; empty where the breaker decides for itself
 }
 
 // machine is everything that moves, guarded by the breaker's lock.
@@ -143,7 +145,7 @@ func (b *Breaker) publicState() State {
 }
 
 // setRules puts a checked configuration in force.
-func (b *Breaker) setRules(c Config) {
+func (b *Breaker) setRules(c Config, engine string) {
 	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
@@ -153,7 +155,10 @@ func (b *Breaker) setRules(c Config) {
 			b.windowEnd.Store(0)
 		}
 	}
-	r := &rules{Config: c}
+	r := &rules{Config: c, engine: engine}
+	if engine != "" {
+		r.flags |= mirrored
+	}
 	if c.SlowCallDuration > 0 {
 		r.flags |= timed
 	}
