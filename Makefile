@@ -27,14 +27,14 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Run the demo until Ctrl-C; flags by ARGS, as in ARGS="-listen 127.0.0.1:0"
+demo: ## Run the demo until Ctrl-C; flags by ARGS, as in ARGS="--listen 127.0.0.1:0"
 	@mkdir -p $(BIN)
 	@go build -o $(BIN)/demo ./cmd/demo
 	@exec $(BIN)/demo $(ARGS)
 
 .PHONY: demo-once
 demo-once: ## Run one outage through the demo and check its result
-	go run ./cmd/demo -once
+	go run ./cmd/demo --once
 
 .PHONY: test
 test: $(BIN)/gotestsum ## Check and test everything that needs no collector
@@ -49,6 +49,10 @@ check: format vet tidy lint ## Check all modules without running a test
 .PHONY: e2e
 e2e: $(BIN)/otelcol $(BIN)/prometheus $(BIN)/gotestsum ## Test against the real OpenTelemetry Collector and Prometheus
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1
+
+.PHONY: kibana-types
+kibana-types: ## Check deploy/kibana against the types of Elasticsearch's client (Node.js; seconds)
+	@cd e2e/kibana && npm ci --silent && npm run --silent check
 
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/

@@ -33,24 +33,27 @@ type Breaker struct {
 // New makes a closed breaker. Listeners are told of its transitions in the order given. All that is wrong with the
 // configuration is reported at once, each thing as a [*ConfigError].
 func New(c Config, listeners ...Listener) (*Breaker, error) {
+	given := c
 	c, err := c.withDefaults()
 	subscribed, wrong := subscriptions(listeners)
 	if err := errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
-	return newBreaker(c, subscribed), nil
+	return newBreaker(c, &given, subscribed), nil
 }
 
-func newBreaker(c Config, subscribed []*subscription) *Breaker { return makeBreaker(c, "", subscribed) }
+func newBreaker(c Config, given *Config, subscribed []*subscription) *Breaker {
+	return makeBreaker(c, given, "", subscribed)
+}
 
-func makeBreaker(c Config, engine string, subscribed []*subscription) *Breaker {
+func makeBreaker(c Config, given *Config, engine string, subscribed []*subscription) *Breaker {
 	b := &Breaker{
 		stripes: newStripes(),
 		base:    time.Now().Add(-time.Second), // so that no reading of the clock is 0, which stands for none
 	}
 	b.gen = 1
 	b.setSubscribed(subscribed)
-	b.setRules(c, engine)
+	b.setRules(c, given, engine)
 	b.publish()
 	return b
 }
@@ -177,27 +180,59 @@ func (b *Breaker) Reset() { b.operate(Automatic, Closed, Reason{Rule: RuleReset}
 // Reconfigure puts another configuration in force, for a breaker that is in use. c is the whole of it: a field that is
 // zero gets its default and does not keep its value. State, totals, listeners and waiting events stay; an open period
 // that is running keeps its end, and the window its calls unless its size changes. Service and Endpoint cannot change:
-// leave them empty or as they are. On an error nothing has changed.
+// leave them empty or as they are. On an error nothing has changed. [Breaker.Adjust] changes some fields only.
 func (b *Breaker) Reconfigure(c Config) error {
-	have := b.rules.Load()
-	if have.engine != "" {
-		return errMirrored
+	return b.Adjust(func(whole *Config) error {
+		*whole = c
+		return nil
+	})
+}
+
+// Adjust is [Breaker.Reconfigure] for some fields: change gets the configuration as New, NewGroup, Reconfigure or Adjust
+// was last given it, and alters what it will. That one has zeros where defaults are in force, so that these follow what
+// is changed (the window of a rate, say), which those of Snapshot do not. An error of change comes back as it is, and
+// nothing has changed then. Where several adjust at once, none undoes the other's work: change is called again with
+// what the other has left. It is called outside every lock.
+func (b *Breaker) Adjust(change func(*Config) error) error {
+	if change == nil {
+		return errNilFunction
 	}
-	errs := []error{
-		sameName("Service", c.Service, have.Service),
-		sameName("Endpoint", c.Endpoint, have.Endpoint),
+	for {
+		have := b.rules.Load()
+		if have.engine != "" {
+			return errMirrored
+		}
+		given := *have.given
+		if err := change(&given); err != nil {
+			return err
+		}
+		c := given
+		errs := []error{
+			sameName("Service", c.Service, have.Service),
+			sameName("Endpoint", c.Endpoint, have.Endpoint),
+		}
+		c.Service, c.Endpoint = have.Service, have.Endpoint
+		c, err := c.withDefaults()
+		if err := errors.Join(append(errs, err)...); err != nil {
+			return err
+		}
+		if b.replaceRules(have, c, &given) {
+			return nil
+		}
 	}
-	c.Service, c.Endpoint = have.Service, have.Endpoint
-	c, err := c.withDefaults()
-	if err := errors.Join(append(errs, err)...); err != nil {
-		return err
-	}
+}
+
+// replaceRules puts a checked configuration in force, unless another one has come meanwhile.
+func (b *Breaker) replaceRules(have *rules, c Config, given *Config) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.rules.Load() != have {
+		return false
+	}
 	b.advance(b.now())
-	b.setRules(c, "")
+	b.setRules(c, given, "")
 	b.publish()
-	return nil
+	return true
 }
 
 func sameName(field, value, have string) error {

@@ -229,11 +229,12 @@ func names(service, endpoint string) (string, string) {
 }
 
 // hostOf gives the host of a URL, or "". A gRPC target has it behind an empty one (dns:///payments.example:443), where
-// it is taken for one if it stands alone or has a port, for there may also be the path of a socket.
+// it is taken for one if it stands alone or has a port, for there may also be the path of a socket; or behind the server
+// that is asked for it (dns://resolver.example/payments.example:443).
 func hostOf(endpoint string) string {
 	u, err := url.Parse(endpoint)
-	if err == nil && u.Scheme != "" && u.Host == "" && strings.HasPrefix(u.Path, "/") {
-		first, rest, _ := strings.Cut(u.Path[1:], "/")
+	if err == nil && u.Scheme != "" && (u.Host == "" || u.Scheme == "dns" || u.Scheme == "xds") && strings.HasPrefix(u.Path, "/") {
+		first, rest, _ := strings.Cut(u.EscapedPath()[1:], "/")
 		if rest != "" && !strings.Contains(first, ":") {
 			return ""
 		}

@@ -48,17 +48,31 @@ func WithListeners(listeners ...Listener) GroupOption {
 	})
 }
 
+// WithDisabled has every breaker of the group begin disabled, as by [Breaker.Disable] with that reason: it lets all
+// through and tells what it would have done, so that thresholds can be tried on all of a program's calls. Reset makes
+// one live. Being disabled, they make room in a full group as closed ones do; one that was reset keeps its place, for
+// it would come back disabled.
+func WithDisabled(reason string) GroupOption {
+	return groupOption(func(g *Group) error {
+		g.disabled, g.normal = &reason, shadow
+		return nil
+	})
+}
+
 // Group makes a breaker for each endpoint on first use, all with one configuration. It is bounded: in a full one the
 // breaker that was asked for the longest time ago makes room, if it is idle: closed, with no call in flight that
 // [Group.Acquire] made, and not in the midst of a run of failures (unless nobody has asked for it while as many others
 // were asked for as the group holds). Where none is idle, the call goes through one breaker that all such endpoints
-// share, [OverflowEndpoint]. Breakers that are not closed, or overridden, never make room. All methods may be called
+// share, [OverflowEndpoint]. Breakers that are not closed, or overridden, never make room (but see [WithDisabled]). All methods may be called
 // concurrently.
 type Group struct {
-	config Config
-	most   int
-	byName sync.Map      // endpoint to *member
-	turn   atomic.Uint64 // counts the endpoints that were not there; tells when members were asked for
+	config   Config
+	given    Config // defaults not filled in
+	most     int
+	disabled *string       // the reason to begin so; nil: they begin automatic
+	normal   word          // the flag of how they begin
+	byName   sync.Map      // endpoint to *member
+	turn     atomic.Uint64 // counts the endpoints that were not there; tells when members were asked for
 
 	mu         sync.Mutex
 	members    []*member // in the order in which they came
@@ -84,12 +98,12 @@ func (m *member) pin() bool { return m.pins.Add(1) > 0 }
 
 func (m *member) release() { m.pins.Add(-1) }
 
-// idle tells whether the breaker may be dropped: it is closed and not overridden, no call is in flight, and there is no
-// run of failures that the next one would add to, unless nobody has asked for it while as many others were as the group
-// holds. What is read of the breaker is one word, so a search takes no locks.
-func (m *member) idle(turn uint64, most int) bool {
+// idle tells whether a member may be dropped: its breaker is closed and not overridden (but as all begin), no call is in
+// flight, and there is no run of failures that the next one would add to, unless nobody has asked for it while as many
+// others were as the group holds. What is read of the breaker is one word, so a search takes no locks.
+func (g *Group) idle(m *member, turn uint64) bool {
 	w := word(m.breaker.word.Load())
-	return w&(stateMask|shadow) == 0 && m.pins.Load() == 0 && (w&look == 0 || turn-m.asked.Load() > uint64(most))
+	return w&(stateMask|shadow) == g.normal && m.pins.Load() == 0 && (w&look == 0 || turn-m.asked.Load() > uint64(g.most))
 }
 
 // NewGroup makes an empty group. Config is checked as [New] does; its Endpoint must be empty, since Get names it, and
@@ -100,12 +114,12 @@ func NewGroup(c Config, options ...GroupOption) (*Group, error) {
 		errs = append(errs, &ConfigError{Field: "Endpoint", Value: fmt.Sprintf("%q", withoutSecrets(c.Endpoint)),
 			Allowed: "empty in a group, whose breakers are named by Get"})
 	}
-	service := c.Service
 	c.Endpoint = ""
+	given := c
 	c, err := c.withDefaults()
 	errs = append(errs, err)
-	c.Service, c.Endpoint = service, ""
-	g := &Group{config: c, most: DefaultMaxEndpoints}
+	c.Service, c.Endpoint = given.Service, ""
+	g := &Group{config: c, given: given, most: DefaultMaxEndpoints}
 	for i, o := range options {
 		if o == nil {
 			errs = append(errs, fmt.Errorf("breaker: group option %d is nil", i))
@@ -123,6 +137,22 @@ func NewGroup(c Config, options ...GroupOption) (*Group, error) {
 // than keep it, for one that was dropped from a full group is seen by nobody any more. User info, query and fragment of a
 // URL are left out of its name, and what is not valid UTF-8 is replaced.
 func (g *Group) Get(endpoint string) *Breaker { return g.member(endpoint).breaker }
+
+// Lookup gives the endpoint's breaker where there is one, named as for Get. Unlike Get it makes none, and does not count
+// as asking for it: a mistyped name leaves nothing behind, and a look keeps no breaker in a full group. An endpoint whose
+// calls go through the breaker of [OverflowEndpoint] has none of its own.
+func (g *Group) Lookup(endpoint string) (*Breaker, bool) {
+	name := canonical(endpoint)
+	if found, ok := g.byName.Load(name); ok {
+		return found.(*member).breaker, true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if name == OverflowEndpoint && g.overflow != nil {
+		return g.overflow.breaker, true
+	}
+	return nil, false
+}
 
 // Acquire is [Breaker.Acquire] of the endpoint's breaker, which stays in the group for as long as the call is in
 // flight: until the permit is done.
@@ -150,13 +180,21 @@ func (g *Group) member(endpoint string) *member {
 		}
 		return m
 	}
-	if endpoint == "" {
-		return g.member(defaultName)
-	}
-	if clean := strings.ToValidUTF8(withoutSecrets(endpoint), "\uFFFD"); clean != endpoint {
-		return g.member(clean)
+	if name := canonical(endpoint); name != endpoint {
+		return g.member(name)
 	}
 	return g.add(endpoint)
+}
+
+// canonical gives the name that a group has for an endpoint: one that it gives for itself, too.
+func canonical(endpoint string) string {
+	if endpoint == "" {
+		return defaultName
+	}
+	if name := strings.ToValidUTF8(withoutSecrets(endpoint), "\uFFFD"); name != endpoint {
+		return canonical(name)
+	}
+	return endpoint
 }
 
 func (g *Group) add(endpoint string) *member {
@@ -181,7 +219,10 @@ func (g *Group) add(endpoint string) *member {
 func (g *Group) newMember(endpoint string) *member {
 	c := g.config
 	c.Service, c.Endpoint = names(c.Service, endpoint)
-	m := &member{breaker: newBreaker(c, g.subscribed), calls: neverLooked}
+	m := &member{breaker: newBreaker(c, &g.given, g.subscribed), calls: neverLooked}
+	if g.disabled != nil {
+		m.breaker.beginDisabled(*g.disabled)
+	}
 	m.asked.Store(g.turn.Load())
 	return m
 }
@@ -190,7 +231,7 @@ func (g *Group) newMember(endpoint string) *member {
 func (g *Group) makeRoom() bool {
 	oldest, turn := -1, g.turn.Load()
 	for i, m := range g.members {
-		if !m.idle(turn, g.most) {
+		if !g.idle(m, turn) {
 			continue
 		}
 		// Who kept the breaker need not ask for it, but shows in its count from one search to the next.

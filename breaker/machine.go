@@ -44,6 +44,7 @@ func (w word) public() State {
 // rules is a configuration in force.
 type rules struct {
 	Config
+	given  *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
 	flags  word
 	engine string // of a mirror; empty where the breaker decides for itself
 }
@@ -145,7 +146,7 @@ func (b *Breaker) publicState() State {
 }
 
 // setRules puts a checked configuration in force.
-func (b *Breaker) setRules(c Config, engine string) {
+func (b *Breaker) setRules(c Config, given *Config, engine string) {
 	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
@@ -155,7 +156,7 @@ func (b *Breaker) setRules(c Config, engine string) {
 			b.windowEnd.Store(0)
 		}
 	}
-	r := &rules{Config: c, engine: engine}
+	r := &rules{Config: c, given: given, engine: engine}
 	if engine != "" {
 		r.flags |= mirrored
 	}

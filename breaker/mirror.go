@@ -31,7 +31,7 @@ func NewMirror(engine string, c Config, listeners ...Listener) (*Mirror, error) 
 		return nil, err
 	}
 	c.Service, c.Endpoint = names(c.Service, c.Endpoint)
-	return &Mirror{makeBreaker(c, engine, subscribed)}, nil
+	return &Mirror{makeBreaker(c, &c, engine, subscribed)}, nil
 }
 
 // Breaker is the mirror as others see it. No calls go through it: its Do and Acquire return an error, Reconfigure too,

@@ -197,3 +197,36 @@ func TestAPermitTellsItsLease(t *testing.T) {
 		b.ForceOpen("test over") // stops the timer
 	})
 }
+
+func TestElapsedIsLookedAtWhereARuleAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			config Config
+			want   time.Duration
+		}{
+			{Config{}, 0},
+			{Config{FailureRate: 0.5, WindowDuration: time.Minute}, 0},
+			{Config{SlowCallRate: 0.5, SlowCallDuration: time.Second}, 3 * time.Second},
+		} {
+			b, err := New(c.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := b.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at := p.Elapsed(); at != min(c.want, 1) {
+				t.Errorf("%+v: at once %v", c.config, at)
+			}
+			time.Sleep(3 * time.Second)
+			if got := p.Elapsed(); got != c.want {
+				t.Errorf("%+v: %v, want %v", c.config, got, c.want)
+			}
+			p.Done(t.Context(), Success)
+		}
+		if got := new(Permit).Elapsed(); got != 0 {
+			t.Errorf("the zero Permit: %v", got)
+		}
+	})
+}

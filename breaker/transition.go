@@ -194,6 +194,12 @@ func (b *Breaker) operate(o Override, to State, why Reason) {
 	b.publish()
 }
 
+// beginDisabled is for a breaker that nobody has yet. There is nothing to tell: it was never anything else.
+func (b *Breaker) beginDisabled(reason string) {
+	b.override, b.overrides = Disabled, &overrides{note: reason}
+	b.publish()
+}
+
 // noticeOverride tells of an override that moved no state.
 func (b *Breaker) noticeOverride(at State, why Reason, now instant) {
 	c := b.rules.Load()

@@ -32,7 +32,7 @@
 // Everything carries a resource: service.name, service.version where it is known, a service.instance.id of its own
 // for each Start, the host, the process and the SDK. Options add to it, and the variables go before the options.
 //
-// The exporters leave user info, query and fragment of URLs out of spans; [WithFullURL] has them written.
+// The exporters leave user info, query and fragment of URLs out of spans and log records; [WithFullURL] has them written.
 //
 // # The price
 //

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel"
+
+	"github.com/otelbreaker/otelbreaker/internal/redact"
 )
 
 const (
@@ -60,7 +62,7 @@ func (l *errorLog) Handle(err error) {
 
 // add takes an error for the next line.
 func (l *errorLog) add(err error) {
-	text := redact(err.Error())
+	text := redact.TextToHosts(err.Error())
 	if len(text) > errorLogLength {
 		text = strings.ToValidUTF8(text[:errorLogLength], "") + "…"
 	}

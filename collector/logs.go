@@ -12,13 +12,16 @@ import (
 )
 
 // startLogs adds the logger provider.
-func (p *Pipeline) startLogs(ctx context.Context, res *resource.Resource, from plan) error {
+func (p *Pipeline) startLogs(ctx context.Context, res *resource.Resource, from plan, c config) error {
 	opts := []sdklog.LoggerProviderOption{sdklog.WithResource(res)}
 	limit := intVar("OTEL_BLRP_MAX_QUEUE_SIZE", queueSize)
 	for _, name := range from.exporters {
 		exporter, err := newLogExporter(ctx, name, from)
 		if err != nil {
 			return fmt.Errorf("collector: logs: %w", err)
+		}
+		if !c.fullURL {
+			exporter = logRedactor{exporter}
 		}
 		o := p.newOutlet(logs, name, from, limit)
 		queue := sdklog.NewBatchProcessor(logOutlet{exporter, o}, sdklog.WithMaxQueueSize(limit))

@@ -172,9 +172,12 @@ func WithoutGlobals() Option {
 	})
 }
 
-// WithFullURL exports URLs in spans as they were recorded. Without it the exporters leave out user info, query and
-// fragment: of url.full and its like, and of the URLs in exception messages and status descriptions; url.query is empty.
-// They may hold secrets. For otelhttp's client spans the transport's option of the same name is wanted besides.
+// WithFullURL exports spans and log records as they were recorded. Without it the exporters leave out the user info, the
+// query and the fragment of every URL in them: in url.full and its like, in headers such as Location, and in any text, such
+// as the message of an exception, the description of a status, a span's name, or a record's body; url.query and
+// url.fragment are empty. Of headers and gRPC metadata that are captured, those with a name as credentials have it
+// (Authorization, Cookie, X-Api-Key) say REDACTED. All of these may hold secrets. For otelhttp's client spans the
+// transport's option of the same name is wanted besides.
 func WithFullURL() Option {
 	return optionFunc(func(c config) config {
 		c.fullURL = true

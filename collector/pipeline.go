@@ -101,7 +101,7 @@ func Start(ctx context.Context, opts ...Option) (*Pipeline, error) {
 		if err := errors.Join(
 			p.startMetrics(ctx, res, plans[metrics], c),
 			p.startTraces(ctx, res, plans[traces], c),
-			p.startLogs(ctx, res, plans[logs]),
+			p.startLogs(ctx, res, plans[logs], c),
 			p.instrument(),
 		); err != nil {
 			p.abort(err)

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/shirou/gopsutil/v4/common"
-	"github.com/shirou/gopsutil/v4/process"
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/processconv"
+
+	"github.com/otelbreaker/otelbreaker/internal/process"
 )
 
 // runtimeInterval is how old the runtime's numbers may be. By contrib's own 15 s a scrape of every 15 s would now and
@@ -29,7 +28,7 @@ func (p *Pipeline) observeProcess(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("collector: runtime metrics: %w", err)
 	}
-	self, err := process.NewProcessWithContext(ownProc(ctx), int32(os.Getpid()))
+	self, err := process.New(ctx)
 	if err != nil { // a system that does not tell
 		p.errors.add(fmt.Errorf("no metrics of the process: %w", err))
 		return nil
@@ -40,14 +39,14 @@ func (p *Pipeline) observeProcess(ctx context.Context) error {
 	user := metric.WithAttributeSet(attribute.NewSet(cpu.AttrCPUMode(processconv.CPUModeUser)))
 	system := metric.WithAttributeSet(attribute.NewSet(cpu.AttrCPUMode(processconv.CPUModeSystem)))
 	_, err3 := meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
-		times, errTimes := self.TimesWithContext(ownProc(ctx))
+		inUser, inSystem, errTimes := self.CPU(ctx)
 		if errTimes == nil {
-			observer.ObserveFloat64(cpu.Inst(), times.User, user)
-			observer.ObserveFloat64(cpu.Inst(), times.System, system)
+			observer.ObserveFloat64(cpu.Inst(), inUser, user)
+			observer.ObserveFloat64(cpu.Inst(), inSystem, system)
 		}
-		used, errUsed := self.MemoryInfoWithContext(ownProc(ctx))
+		resident, errUsed := self.ResidentMemory(ctx)
 		if errUsed == nil {
-			observer.ObserveInt64(memory.Inst(), int64(used.RSS))
+			observer.ObserveInt64(memory.Inst(), int64(resident))
 		}
 		// Not as the callback's error: a periodic reader then exports nothing at all.
 		if err := errors.Join(errTimes, errUsed); err != nil {
@@ -56,10 +55,4 @@ func (p *Pipeline) observeProcess(ctx context.Context) error {
 		return nil
 	}, cpu.Inst(), memory.Inst())
 	return errors.Join(err1, err2, err3)
-}
-
-// ownProc keeps gopsutil from reading HOST_PROC, by which agents in a container look at the host: there the process
-// has another id.
-func ownProc(ctx context.Context) context.Context {
-	return context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: "/proc"})
 }

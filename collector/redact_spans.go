@@ -4,10 +4,11 @@ import (
 	"context"
 	"regexp"
 	"slices"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/otelbreaker/otelbreaker/internal/redact"
 )
 
 // spanRedactor keeps the secrets of URLs from an exporter: otelhttp writes the query on its client span, and the errors of
@@ -24,6 +25,13 @@ func (r spanRedactor) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnly
 
 type redactedSpan struct{ sdktrace.ReadOnlySpan }
 
+// target finds the target of a request, with a query, in the name of a span: GET /path?query.
+var target = regexp.MustCompile(`(\s/[^\s?#]*|^/[^\s?#]*)[?#]\S*`)
+
+func (s redactedSpan) Name() string {
+	return target.ReplaceAllString(redact.Text(s.ReadOnlySpan.Name()), "$1")
+}
+
 func (s redactedSpan) Attributes() []attribute.KeyValue {
 	return redactAttributes(s.ReadOnlySpan.Attributes())
 }
@@ -31,85 +39,22 @@ func (s redactedSpan) Attributes() []attribute.KeyValue {
 func (s redactedSpan) Events() []sdktrace.Event {
 	events := slices.Clone(s.ReadOnlySpan.Events())
 	for i := range events {
+		events[i].Name = redact.Text(events[i].Name)
 		events[i].Attributes = redactAttributes(events[i].Attributes)
 	}
 	return events
 }
 
+func (s redactedSpan) Links() []sdktrace.Link {
+	links := slices.Clone(s.ReadOnlySpan.Links())
+	for i := range links {
+		links[i].Attributes = redactAttributes(links[i].Attributes)
+	}
+	return links
+}
+
 func (s redactedSpan) Status() sdktrace.Status {
 	status := s.ReadOnlySpan.Status()
-	status.Description = redactText(status.Description)
+	status.Description = redact.Text(status.Description)
 	return status
-}
-
-// redactAttributes leaves its argument as it is, which belongs to the span.
-func redactAttributes(attrs []attribute.KeyValue) []attribute.KeyValue {
-	copied := false
-	for i, a := range attrs {
-		if a.Value.Type() != attribute.STRING {
-			continue
-		}
-		was := a.Value.AsString()
-		is := redactValue(a.Key, was)
-		if is == was {
-			continue
-		}
-		if !copied {
-			attrs, copied = slices.Clone(attrs), true
-		}
-		attrs[i].Value = attribute.StringValue(is)
-	}
-	return attrs
-}
-
-// redactValue knows the attributes of the semantic conventions that hold URLs or parts of them, those of old (http.url,
-// http.target) among them.
-func redactValue(key attribute.Key, value string) string {
-	switch key {
-	case "url.full", "http.url":
-		return bareURL(value)
-	case "http.target":
-		return beforeQuery(value)
-	case "url.query", "url.fragment":
-		return ""
-	case "exception.message", "exception.stacktrace":
-		return redactText(value)
-	}
-	return value
-}
-
-// textURL finds a URL in a text: in quotation marks, as the errors of net/http write it, or bare.
-var textURL = regexp.MustCompile(`"[A-Za-z][\w+.-]*://(?:[^"\\]|\\.)*"|[A-Za-z][\w+.-]*://[^\s"'<>]*`)
-
-func redactText(text string) string {
-	if !strings.Contains(text, "://") {
-		return text
-	}
-	return textURL.ReplaceAllStringFunc(text, func(found string) string {
-		if quoted := strings.HasPrefix(found, `"`); quoted {
-			return `"` + bareURL(strings.Trim(found, `"`)) + `"`
-		}
-		return bareURL(found)
-	})
-}
-
-// bareURL gives a URL without user info, query and fragment, however malformed.
-func bareURL(text string) string {
-	text = beforeQuery(text)
-	scheme, rest, has := strings.Cut(text, "://")
-	if !has {
-		return text
-	}
-	authority, path := rest, ""
-	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		authority, path = rest[:i], rest[i:]
-	}
-	return scheme + "://" + authority[strings.LastIndexByte(authority, '@')+1:] + path
-}
-
-func beforeQuery(text string) string {
-	if i := strings.IndexAny(text, "?#"); i >= 0 {
-		return text[:i]
-	}
-	return text
 }

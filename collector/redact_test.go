@@ -12,12 +12,12 @@ import (
 func TestG15_ErrorsQuoteOfAnEndpointSchemeAndHost(t *testing.T) {
 	for text, want := range map[string]string{
 		`Post "http://127.0.0.1:1/api/TOKEN/v1/traces": refused`:     `Post "http://127.0.0.1:1": refused`,
-		`https://user:TOKEN@otlp.example:4318/v1?k=TOKEN: no answer`: `https://otlp.example:4318 no answer`,
+		`https://user:TOKEN@otlp.example:4318/v1?k=TOKEN: no answer`: `https://otlp.example:4318: no answer`,
 		`https://otlp.example?k=a@TOKEN`:                             `https://otlp.example`,
-		`http://user:TO/KEN@h`:                                       `http://h`,
+		`http://user:TO/KEN@h`:                                       `(URL)`,
 		`no URL at all: 10 dropped`:                                  `no URL at all: 10 dropped`,
 	} {
-		if got := redact(text); got != want {
+		if got := (redacted{errors.New(text)}).Error(); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}

@@ -72,7 +72,9 @@ func TestWhoImportsWhat(t *testing.T) {
 		"breaker":   `\.`,
 		"otelcb":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"logs":      `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+		"control":   `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"health":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
+		"notify":    `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 		"transport": `^go\.opentelemetry\.io/otel/(sdk|exporters)`,
 	} {
 		pattern := regexp.MustCompile(forbidden)
@@ -88,18 +90,41 @@ func TestWhoImportsWhat(t *testing.T) {
 	}
 }
 
-// The program of the README is built as it stands there, as if it were a package of this module.
-func TestTheReadmesProgramCompiles(t *testing.T) {
-	program := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindStringSubmatch(read(t, "../README.md"))
-	if program == nil {
-		t.Fatal("the README has no program")
+// Whoever uses no Slack carries none of it.
+func TestOnlyNotifyReachesSlack(t *testing.T) {
+	for _, line := range golist(t, "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./...") {
+		path, deps, _ := strings.Cut(line, " ")
+		name := strings.TrimPrefix(path, module)
+		if name == "notify" || strings.HasPrefix(name, "cmd/") {
+			continue
+		}
+		for _, dep := range strings.Fields(deps) {
+			if strings.HasPrefix(dep, "github.com/slack-go/") || strings.HasPrefix(dep, "github.com/gorilla/") {
+				t.Errorf("%s reaches %s", name, dep)
+			}
+		}
 	}
+}
+
+// The programs of the documents are built as they stand there, as if each were a package of this module.
+func TestTheDocumentsProgramsCompile(t *testing.T) {
+	for _, file := range []string{"../README.md", "operations.md"} {
+		program := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindStringSubmatch(read(t, file))
+		if program == nil {
+			t.Fatalf("%s has no program", file)
+		}
+		compiles(t, program[1])
+	}
+}
+
+func compiles(t *testing.T, program string) {
+	t.Helper()
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	source := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(source, []byte(program[1]), 0o600); err != nil {
+	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	overlay, err := json.Marshal(map[string]map[string]string{

@@ -27,6 +27,7 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/collector"
 	"github.com/otelbreaker/otelbreaker/logs"
+	"github.com/otelbreaker/otelbreaker/notify"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
@@ -212,7 +213,7 @@ func TestEveryNameInTheSourceIsInTelemetry(t *testing.T) {
 	}
 	signal := regexp.MustCompile(`^(circuit_[a-z_]+|call_[a-z]+|circuit_breaker\.[a-z_.]+)$`)
 	found := 0
-	for _, pattern := range []string{"../otelcb/*.go", "../logs/*.go"} {
+	for _, pattern := range []string{"../otelcb/*.go", "../logs/*.go", "../notify/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -328,6 +329,36 @@ func TestTheMetricsOfThePipelineAreThose(t *testing.T) {
 	}
 	same(t, "the pipeline's metrics", source, document)
 }
+
+// So is the metric of package notify.
+func TestTheMetricOfNotificationsIsThat(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	for _, err := range []error{
+		second(notify.NewSlack("http://127.0.0.1:1/", notify.WithMeterProvider(provider))),
+		second(notify.NewWebhook("http://127.0.0.1:1/", notify.WithMeterProvider(provider))),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &data); err != nil {
+		t.Fatal(err)
+	}
+	source, document := map[string]string{}, map[string]string{}
+	for _, m := range data.ScopeMetrics[0].Metrics {
+		kind, sets := pointsOf(m.Data)
+		source[prometheusName(m.Name, m.Unit, kind)] = fmt.Sprintln(m.Name, kind, m.Unit, labelsOf(sets))
+	}
+	for _, row := range tableOf(t, "of notifications | instrument |") {
+		document[strings.Join(coded(row[0]), " ")] = fmt.Sprintln(strings.Join(coded(row[1]), " "), row[2],
+			strings.Join(coded(row[3]), ""), coded(row[4]))
+	}
+	same(t, "the metric of notifications", source, document)
+}
+
+func second[T any](_ T, err error) error { return err }
 
 // The document names tests, configurations and other documents: they exist.
 func TestWhatTelemetryNamesExists(t *testing.T) {

@@ -3,10 +3,12 @@ package e2e
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +39,7 @@ func TestDeploy_Elasticsearch(t *testing.T) {
 
 	documents := elasticsearch.Documents()
 	slices.SortFunc(documents, func(a, b bulk.Document) int { // batches may overtake each other
-		return cmp.Compare(fmt.Sprint(a.Field("@timestamp")), fmt.Sprint(b.Field("@timestamp")))
+		return cmp.Compare(sentAt(t, a), sentAt(t, b))
 	})
 	type fields map[string]any
 	common := func(call trace.SpanContext, event, from, to, reason, severity, body string, further fields) fields {
@@ -114,4 +116,17 @@ func TestDeploy_Elasticsearch(t *testing.T) {
 	if seconds, err := strconv.ParseFloat(fmt.Sprint(closing), 64); err != nil || seconds < 0.6 || seconds > 60 {
 		t.Errorf("the closing's recovery_duration_seconds is %v, want at least two open delays of 0.3", closing)
 	}
+}
+
+// sentAt is a document's time in nanoseconds. The exporter writes milliseconds, a dot, and the rest in nanoseconds,
+// without leading zeros: .5 is five of them.
+func sentAt(t *testing.T, d bulk.Document) int64 {
+	t.Helper()
+	whole, rest, _ := strings.Cut(fmt.Sprint(d.Field("@timestamp")), ".")
+	milliseconds, err1 := strconv.ParseInt(whole, 10, 64)
+	nanoseconds, err2 := strconv.ParseInt(rest, 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return milliseconds*1_000_000 + nanoseconds
 }

@@ -29,11 +29,7 @@ type process struct {
 
 func startProcess(t *testing.T, protocol, endpoint string) *process {
 	t.Helper()
-	for _, variable := range os.Environ() {
-		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "OTEL_") {
-			t.Setenv(name, "") // the same as not set
-		}
-	}
+	clearEnvironment(t)
 	t.Setenv("OTEL_SERVICE_NAME", "checkout")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
@@ -48,17 +44,32 @@ func startProcess(t *testing.T, protocol, endpoint string) *process {
 	return p
 }
 
+// clearEnvironment takes away what would set an SDK up otherwise than the test does.
+func clearEnvironment(t *testing.T) {
+	t.Helper()
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "OTEL_") {
+			t.Setenv(name, "") // the same as not set
+		}
+	}
+}
+
+func shutDown(t *testing.T, pipeline *collector.Pipeline) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), settle)
+	defer cancel()
+	if err := pipeline.Shutdown(ctx); err != nil {
+		t.Errorf("shutting the pipeline down: %v", err)
+	}
+}
+
 // shutdown sends what the process still holds. A second call does nothing.
 func (p *process) shutdown(t *testing.T) {
 	t.Helper()
 	if p.pipeline == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), settle)
-	defer cancel()
-	if err := p.pipeline.Shutdown(ctx); err != nil {
-		t.Errorf("shutting the pipeline down: %v", err)
-	}
+	shutDown(t, p.pipeline)
 	p.pipeline = nil
 }
 

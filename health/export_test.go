@@ -11,3 +11,11 @@ func Remembered(h http.Handler) (n int) {
 	}
 	return n
 }
+
+// HandlerOn is Handler on a system that tells this of the process: CPU seconds and bytes.
+func HandlerOn(tells func() (*float64, *uint64), groups ...Source) http.Handler {
+	return newHandler(&usages{look: func() usage {
+		cpu, memory := tells()
+		return usage{cpu: cpu, memory: memory}
+	}}, groups)
+}

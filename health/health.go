@@ -7,8 +7,12 @@
 // each breaker does, why, since when, and when the next probe goes through. Times are RFC 3339 in UTC; durations in the
 // configuration are Go's notation ("1m30s"), all others are numbers of seconds, with the unit in the name.
 //
+// A browser gets the same as a page of HTML. What is shown can be narrowed down: ?service= and ?state= take what a service
+// is called, and closed, half_open or open; several of one kind widen it again.
+//
 // The page informs; it is no readiness probe. It answers 200 also while breakers are open, since restarting a
-// service does not mend what it depends on. It changes nothing and takes no input.
+// service does not mend what it depends on. It changes nothing. Whoever can reach it learns what a program depends on
+// and how that fares, so it belongs where /metrics does.
 package health
 
 import (
@@ -35,11 +39,13 @@ type Source interface {
 // remembers transitions and measures rates from its making on, which costs one look at the counters every five seconds.
 // Once nothing holds the handler any more, it stops listening to its groups.
 //
-// It answers GET and HEAD, with 200 whatever the breakers' states, and refuses other methods. A nil group counts as an
-// empty one. Where two breakers have the same service and endpoint, the second is shown as "endpoint #2", and so on.
+// It answers GET and HEAD, with 200 whatever the breakers' states, and refuses other methods (405) and states that there
+// are not (400). JSON it is unless the request prefers text/html. A nil group counts as an empty one. Where two breakers have the same service and endpoint, the second is shown as "endpoint #2", and so on.
 // It may be used concurrently.
-func Handler(groups ...Source) http.Handler {
-	h := &handler{}
+func Handler(groups ...Source) http.Handler { return newHandler(newUsages(), groups) }
+
+func newHandler(u *usages, groups []Source) http.Handler {
+	h := &handler{rates: rates{usages: u}}
 	var cancels []func()
 	for _, g := range groups {
 		history := newHistory(&guarded{source: g})
@@ -63,26 +69,44 @@ type handler struct {
 	rates  rates
 }
 
-// ServeHTTP answers with the page. What a client can ask for (a format, a part of the page) belongs between the
-// collecting and the writing.
+// ServeHTTP answers with the page.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Vary", "Accept")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		header.Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed; allowed is GET or HEAD", http.StatusMethodNotAllowed)
 		return
 	}
-	body, err := json.MarshalIndent(h.collect(time.Now()), "", "  ")
+	wanted, err := filterOf(r.URL.RawQuery)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	p := h.collect(time.Now(), wanted)
+	var body []byte
+	if prefersHTML(r.Header.Values("Accept")) {
+		header.Set("Content-Type", "text/html; charset=utf-8")
+		header.Set("Content-Security-Policy", contentSecurityPolicy)
+		header.Set("Referrer-Policy", "no-referrer")
+		body, err = p.html(wanted)
+	} else {
+		header.Set("Content-Type", "application/json")
+		body, err = p.json()
+	}
 	if err != nil { // the page's types cannot fail to encode
 		http.Error(w, "the health page could not be encoded", http.StatusInternalServerError)
 		return
 	}
-	body = append(body, '\n')
-	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("Cache-Control", "no-store")
 	_, _ = w.Write(body) // the server leaves it out for HEAD; a client that went away wants none
+}
+
+func (p page) json() ([]byte, error) {
+	body, err := json.MarshalIndent(p, "", "  ")
+	return append(body, '\n'), err
 }
 
 // guarded keeps the panic of a source that is badly made, or nil, from the caller, which may be a timer and would take

@@ -29,6 +29,15 @@ var errDown = errors.New("down")
 type page struct {
 	Timestamp       string                      `json:"timestamp"`
 	CircuitBreakers map[string]map[string]entry `json:"circuit_breakers"`
+	Performance     performance                 `json:"performance"`
+}
+
+type performance struct {
+	RequestsPerSecond *float64 `json:"requests_per_second"`
+	BlockRate         *float64 `json:"block_rate"`
+	WindowSeconds     *float64 `json:"window_seconds"`
+	ProcessCPU        *float64 `json:"process_cpu_cores"`
+	ResidentMemory    *float64 `json:"resident_memory_bytes"`
 }
 
 type entry struct {
@@ -36,6 +45,8 @@ type entry struct {
 	Healthy             bool           `json:"healthy"`
 	Override            string         `json:"override"`
 	OverrideNote        string         `json:"override_note"`
+	WouldOpenCount      int            `json:"would_open_count"`
+	WouldBlockCount     int            `json:"would_block_count"`
 	SuccessCount        int            `json:"success_count"`
 	FailureCount        int            `json:"failure_count"`
 	BlockedCount        int            `json:"blocked_count"`
@@ -50,11 +61,7 @@ type entry struct {
 	EventsDropped       *int           `json:"events_dropped"`
 	Configuration       map[string]any `json:"configuration"`
 	LastTransitions     []transition   `json:"last_transitions"`
-	Performance         struct {
-		RequestsPerSecond *float64 `json:"requests_per_second"`
-		BlockRate         *float64 `json:"block_rate"`
-		WindowSeconds     *float64 `json:"window_seconds"`
-	} `json:"performance"`
+	Performance         performance    `json:"performance"`
 }
 
 type transition struct {
@@ -75,8 +82,12 @@ type transition struct {
 
 func get(t *testing.T, h http.Handler) page {
 	t.Helper()
-	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/health/circuit-breakers", nil))
+	return getBy(t, h, "")
+}
+
+func getBy(t *testing.T, h http.Handler, query string) page {
+	t.Helper()
+	rec := ask(h, query, "")
 	if rec.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", rec.Code, rec.Body)
 	}
@@ -87,6 +98,17 @@ func get(t *testing.T, h http.Handler) page {
 		t.Fatalf("the page: %v", err)
 	}
 	return p
+}
+
+func ask(h http.Handler, query, accept string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/health/circuit-breakers", nil)
+	r.URL.RawQuery = query
+	if accept != "" {
+		r.Header.Set("Accept", accept)
+	}
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, r)
+	return rec
 }
 
 func newBreaker(t *testing.T, c breaker.Config) *breaker.Breaker {
@@ -263,6 +285,20 @@ func TestHandler_Override(t *testing.T) {
 	}
 }
 
+func TestHandler_WhatADisabledBreakerWouldDo(t *testing.T) {
+	b := newBreaker(t, breaker.Config{Service: "s", Endpoint: "e", FailureThreshold: 2})
+	h := health.Handler(b)
+	b.Disable("trial")
+	fail(t.Context(), b, 5)
+	e := get(t, h).CircuitBreakers["s"]["e"]
+	if e.State != "closed" || e.Override != "disabled" || e.WouldOpenCount != 1 || e.WouldBlockCount != 3 || e.BlockedCount != 0 {
+		t.Errorf("disabled: %+v", e)
+	}
+	if page := ask(h, "", "text/html").Body.String(); !strings.Contains(page, "Would have blocked, while disabled</dt><dd>3</dd>") {
+		t.Errorf("the page does not tell of it: %s", page)
+	}
+}
+
 func TestHandler_KeepsTheLastTenTransitions(t *testing.T) {
 	b := newBreaker(t, breaker.Config{Service: "s", Endpoint: "e"})
 	h := health.Handler(b)
@@ -312,8 +348,13 @@ func TestHandler_Methods(t *testing.T) {
 			if res.StatusCode != c.status || (len(body) > 0) != c.body {
 				t.Errorf("status %d with %d bytes", res.StatusCode, len(body))
 			}
-			if got := res.Header.Get("X-Content-Type-Options"); got != "nosniff" {
-				t.Errorf("X-Content-Type-Options is %q", got)
+			for name, want := range map[string]string{
+				"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Vary": "Accept",
+				"Access-Control-Allow-Origin": "",
+			} {
+				if got := res.Header.Get(name); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
 			}
 			if c.status == 405 {
 				if got := res.Header.Get("Allow"); got != "GET, HEAD" {
@@ -323,9 +364,6 @@ func TestHandler_Methods(t *testing.T) {
 			}
 			if got := res.Header.Get("Content-Type"); got != "application/json" {
 				t.Errorf("Content-Type is %q", got)
-			}
-			if got := res.Header.Get("Cache-Control"); got != "no-store" {
-				t.Errorf("Cache-Control is %q", got)
 			}
 			if res.ContentLength <= 0 {
 				t.Errorf("Content-Length is %d", res.ContentLength)

@@ -12,6 +12,7 @@ import (
 type page struct {
 	Timestamp       time.Time                   `json:"timestamp"`
 	CircuitBreakers map[string]map[string]entry `json:"circuit_breakers"` // by service, then endpoint
+	Performance     performance                 `json:"performance"`      // of all that are shown, together
 }
 
 // entry is one breaker at one coherent moment. Counts are of calls since its creation.
@@ -20,6 +21,8 @@ type entry struct {
 	Healthy             bool          `json:"healthy"` // closed or half-open
 	Override            string        `json:"override"`
 	OverrideNote        string        `json:"override_note,omitempty"`
+	WouldOpenCount      uint64        `json:"would_open_count"`  // openings that there would have been, had it not been
+	WouldBlockCount     uint64        `json:"would_block_count"` // disabled; and calls blocked
 	SuccessCount        uint64        `json:"success_count"`
 	FailureCount        uint64        `json:"failure_count"`
 	BlockedCount        uint64        `json:"blocked_count"`
@@ -56,39 +59,56 @@ type configuration struct {
 	ProbeTimeout       string  `json:"probe_timeout"`
 }
 
-func (h *handler) collect(now time.Time) page {
+func (h *handler) collect(now time.Time, wanted filter) page {
 	p := page{Timestamp: stamp(now), CircuitBreakers: make(map[string]map[string]entry)}
-	shown := make(map[*breaker.Breaker]bool) // a breaker can be in several groups
+	cores, memory := h.rates.process()
+	var all flow
+	names := make(map[name]int)             // of the breakers so far
+	seen := make(map[*breaker.Breaker]bool) // a breaker can be in several groups
 	for _, g := range h.groups {
 		for _, b := range g.source.breakers() {
-			if shown[b] {
+			if seen[b] {
 				continue
 			}
-			shown[b] = true
+			seen[b] = true
 			s := b.Snapshot()
+			called := name{validUTF8(s.Service), validUTF8(s.Endpoint)}
+			names[called]++ // also of those that are left out, so that a filter renames none
+			if !wanted.takes(called.service, s.State) {
+				continue
+			}
+			calls := h.rates.of(b, s, time.Now())
+			all.add(calls)
 			e := entryOf(s)
 			e.LastTransitions = g.of(s.Service, s.Endpoint)
-			e.Performance = h.rates.of(b, s, time.Now())
-			p.add(s.Service, s.Endpoint, e)
+			e.Performance = calls.performance(cores, memory)
+			p.add(called, names[called], e)
 		}
 	}
+	p.Performance = all.performance(cores, memory)
 	return p
 }
 
-// add files an entry under its names, as JSON will write them, without hiding one that has the same.
-func (p page) add(service, endpoint string, e entry) {
-	service, endpoint = strings.ToValidUTF8(service, "\uFFFD"), strings.ToValidUTF8(endpoint, "\uFFFD")
+// validUTF8 gives a text as JSON will write it.
+func validUTF8(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+// add files an entry under its names, as the number'th that has them, without hiding one.
+func (p page) add(called name, number int, e entry) {
+	service, endpoint := called.service, called.endpoint
 	byEndpoint := p.CircuitBreakers[service]
 	if byEndpoint == nil {
 		byEndpoint = make(map[string]entry)
 		p.CircuitBreakers[service] = byEndpoint
 	}
 	key := endpoint
-	for n := 2; ; n++ {
+	for {
+		if number > 1 {
+			key = endpoint + " #" + strconv.Itoa(number)
+		}
 		if _, taken := byEndpoint[key]; !taken {
 			break
 		}
-		key = endpoint + " #" + strconv.Itoa(n)
+		number++ // somebody has called his so
 	}
 	byEndpoint[key] = e
 }
@@ -97,6 +117,7 @@ func entryOf(s breaker.Snapshot) entry {
 	e := entry{
 		State: s.State.String(), Healthy: s.State != breaker.Open,
 		Override: s.Override.String(), OverrideNote: s.OverrideNote,
+		WouldOpenCount: s.WouldOpen, WouldBlockCount: s.WouldBlock,
 		SuccessCount: s.Success, FailureCount: s.Failure, BlockedCount: s.Blocked, IgnoredCount: s.Ignored,
 		ConsecutiveFailures: s.ConsecutiveFailures, LastFailureTime: stampIfAny(s.LastFailure),
 		OutageID: s.OutageID, OpenedAt: stampIfAny(s.OpenedAt), OpenSeconds: s.OpenTime.Seconds(),

@@ -16,23 +16,47 @@ const (
 	leastWindow    = time.Second // a rate over less would be a guess
 )
 
-// performance is how a breaker's calls go, over window_seconds: about the last minute, or as long as it is watched.
+// performance is how calls go, over window_seconds: about the last minute, or as long as they are watched; and what the
+// process takes meanwhile, which is left out where the system does not tell, or not yet.
 type performance struct {
-	RequestsPerSecond float64 `json:"requests_per_second"` // blocked ones included
-	BlockRate         float64 `json:"block_rate"`          // share of those that were blocked, from 0 to 1
-	WindowSeconds     float64 `json:"window_seconds"`
+	RequestsPerSecond   float64  `json:"requests_per_second"` // blocked ones included
+	BlockRate           float64  `json:"block_rate"`          // share of those that were blocked, from 0 to 1
+	WindowSeconds       float64  `json:"window_seconds"`
+	ProcessCPUCores     *float64 `json:"process_cpu_cores,omitempty"` // CPU seconds a second: 1.5 is one and a half cores
+	ResidentMemoryBytes *uint64  `json:"resident_memory_bytes,omitempty"`
+}
+
+// flow is the calls of one breaker, or of several, a second.
+type flow struct{ calls, blocked, window float64 }
+
+func (f *flow) add(other flow) {
+	f.calls += other.calls
+	f.blocked += other.blocked
+	f.window = max(f.window, other.window)
+}
+
+func (f flow) performance(cores *float64, memory *uint64) performance {
+	p := performance{RequestsPerSecond: rounded(f.calls), WindowSeconds: rounded(f.window), ProcessCPUCores: cores,
+		ResidentMemoryBytes: memory}
+	if f.calls > 0 {
+		p.BlockRate = rounded(f.blocked / f.calls)
+	}
+	return p
 }
 
 // rates looks at all counters now and then, so that a page that nobody has asked for in hours can still tell of the
 // last minute.
 type rates struct {
+	usages *usages
+
 	mu      sync.Mutex
 	samples []sample // oldest first, none older than the window
 }
 
 type sample struct {
-	at time.Time
-	of map[*breaker.Breaker]tally
+	at    time.Time
+	of    map[*breaker.Breaker]tally
+	usage usage
 }
 
 type tally struct{ calls, blocked uint64 }
@@ -56,7 +80,7 @@ func (r *rates) keepSampling(groups []*history) {
 }
 
 func (r *rates) sample(groups []*history) {
-	now := sample{at: time.Now(), of: make(map[*breaker.Breaker]tally)}
+	now := sample{at: time.Now(), of: make(map[*breaker.Breaker]tally), usage: r.usages.now()}
 	for _, g := range groups {
 		for _, b := range g.source.breakers() {
 			now.of[b] = tallyOf(b.Snapshot())
@@ -67,18 +91,33 @@ func (r *rates) sample(groups []*history) {
 	r.samples = slices.DeleteFunc(append(r.samples, now), func(s sample) bool { return now.at.Sub(s.at) > rateWindow })
 }
 
-// of gives the rates of b, whose counters stand as in s.
-func (r *rates) of(b *breaker.Breaker, s breaker.Snapshot, now time.Time) performance {
+// process gives what the process takes.
+func (r *rates) process() (cores *float64, memory *uint64) {
+	now := r.usages.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.cores(r.oldest(now.at).usage), now.memory
+}
+
+// oldest is the oldest sample in the window before now. The newest one serves whatever its age, where the process was
+// held up. There is always one, for the first is taken when the handler is made.
+func (r *rates) oldest(now time.Time) sample {
+	for _, s := range r.samples[:len(r.samples)-1] {
+		if now.Sub(s.at) <= rateWindow {
+			return s
+		}
+	}
+	return r.samples[len(r.samples)-1]
+}
+
+// of gives the calls of b, whose counters stand as in s.
+func (r *rates) of(b *breaker.Breaker, s breaker.Snapshot, now time.Time) flow {
 	since, before := r.baseline(b, now)
 	window := max(now.Sub(since), leastWindow).Seconds()
 	count := tallyOf(s)
 	count.calls -= min(count.calls, before.calls) // the baseline may have been taken a moment after s
 	count.blocked -= min(count.blocked, before.blocked)
-	p := performance{RequestsPerSecond: rounded(float64(count.calls) / window), WindowSeconds: rounded(window)}
-	if count.calls > 0 {
-		p.BlockRate = rounded(float64(count.blocked) / float64(count.calls))
-	}
-	return p
+	return flow{calls: float64(count.calls) / window, blocked: float64(count.blocked) / window, window: window}
 }
 
 // baseline is the oldest moment in the window at which the counters of b are known. A breaker that a sample does not

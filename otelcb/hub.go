@@ -68,7 +68,11 @@ func register(src Source, c config) (*Registration, error) {
 	if c.limit != nil {
 		h.limit.set(*c.limit)
 	}
-	r := &Registration{source: src, hub: h, events: newSubscriber(src, found, newListener(h, c.tracers))}
+	listeners := []breaker.Listener{newListener(h, c.tracers)}
+	if c.logs != nil {
+		listeners = append(listeners, c.logs)
+	}
+	r := &Registration{source: src, hub: h, events: newSubscriber(src, found, listeners...)}
 	all := append(slices.Clone(*h.observed.Load()), r)
 	// Sources that know of their breakers' events go first, so that collection sees which breakers they cover.
 	slices.SortStableFunc(all, func(a, b *Registration) int { return a.events.order() - b.events.order() })

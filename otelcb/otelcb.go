@@ -50,7 +50,8 @@ type config struct {
 	meters  metric.MeterProvider
 	global  bool // meters is the global provider
 	tracers trace.TracerProvider
-	limit   *int // nil: not given
+	logs    breaker.Listener // nil: none
+	limit   *int             // nil: not given
 }
 
 // WithMeterProvider has metrics reported to p; nil means the global provider, also one that is set later, which is
@@ -67,6 +68,16 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return option(func(c config) config {
 		c.tracers = p
+		return c
+	})
+}
+
+// WithLogs has log records written for the same breakers, as [logs.NewListener] with these options writes them: without
+// an option, through the global logger provider. Default is none. Breakers that have such a listener already would have
+// each record twice.
+func WithLogs(opts ...logs.Option) Option {
+	return option(func(c config) config {
+		c.logs = logs.NewListener(opts...)
 		return c
 	})
 }

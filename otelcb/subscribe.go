@@ -6,11 +6,11 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
 
-// subscriber has a listener told of the events of a source: through the source's own Subscribe, or breaker by breaker
-// as collections find them.
+// subscriber has listeners told of the events of a source: through the source's own Subscribe, or breaker by breaker as
+// collections find them.
 type subscriber struct {
-	listener breaker.Listener
-	whole    bool // through the source's own Subscribe
+	listeners []breaker.Listener
+	whole     bool // through the source's own Subscribe
 
 	mu       sync.Mutex
 	ended    bool
@@ -23,10 +23,10 @@ type followed struct {
 	cancel func()
 }
 
-func newSubscriber(src Source, found []*breaker.Breaker, l breaker.Listener) *subscriber {
-	s := &subscriber{listener: l}
+func newSubscriber(src Source, found []*breaker.Breaker, listeners ...breaker.Listener) *subscriber {
+	s := &subscriber{listeners: listeners}
 	if all, ok := src.(subscribable); ok {
-		s.whole, s.cancel = true, all.Subscribe(l)
+		s.whole, s.cancel = true, s.subscribe(all)
 		return s
 	}
 	s.followed = map[*breaker.Breaker]*followed{}
@@ -34,6 +34,19 @@ func newSubscriber(src Source, found []*breaker.Breaker, l breaker.Listener) *su
 		s.follow(b, 0)
 	}
 	return s
+}
+
+// subscribe has all listeners told of the events of one source or breaker.
+func (s *subscriber) subscribe(to subscribable) (cancel func()) {
+	cancels := make([]func(), len(s.listeners))
+	for i, l := range s.listeners {
+		cancels[i] = to.Subscribe(l)
+	}
+	return func() {
+		for _, c := range cancels {
+			c()
+		}
+	}
 }
 
 // order is 0 for sources that are to be read first.
@@ -56,7 +69,7 @@ func (s *subscriber) follow(b *breaker.Breaker, round uint64) {
 	}
 	f := s.followed[b]
 	if f == nil {
-		f = &followed{cancel: b.Subscribe(s.listener)}
+		f = &followed{cancel: s.subscribe(b)}
 		s.followed[b] = f
 	}
 	f.round = round

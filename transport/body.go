@@ -15,21 +15,23 @@ import (
 // set into that one, a body that the caller has forgotten would never become garbage.
 type body struct {
 	res   http.Response  // the caller's
-	made  *http.Response // by the transport beneath
-	inner io.ReadCloser
-	call  atomic.Pointer[call] // nil when it is settled
+	made  *http.Response // by the transport beneath, with the body that is read
+	call  *call          // of the one who takes it
+	taken atomic.Bool    // rather than an atomic pointer, which takes its time to set in memory that is new
 }
 
 // writableBody is one that can be written to. WriterTo, on the other hand, is not passed on: its error does not tell
 // whether reading failed or writing.
 type writableBody struct{ *body }
 
-func (b writableBody) Write(p []byte) (int, error) { return b.inner.(io.Writer).Write(p) }
+func (b writableBody) Write(p []byte) (int, error) { return b.made.Body.(io.Writer).Write(p) }
 
-// watch gives the response to hand to the caller, whose body settles the call.
-func watch(res *http.Response, c *call) *http.Response {
-	b := &body{res: *res, made: res, inner: res.Body}
-	b.call.Store(c)
+// watch gives the response to hand to the caller, whose body settles the call. A nil body makes one.
+func (b *body) watch(res *http.Response, c *call) *http.Response {
+	if b == nil {
+		b = new(body)
+	}
+	b.res, b.made, b.call = *res, res, c
 	b.res.Body = b
 	if _, writable := res.Body.(io.Writer); writable {
 		b.res.Body = writableBody{b}
@@ -38,7 +40,7 @@ func watch(res *http.Response, c *call) *http.Response {
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.inner.Read(p)
+	n, err := b.made.Body.Read(p)
 	switch err {
 	case nil:
 	case io.EOF:
@@ -61,13 +63,15 @@ func (b *body) Close() error {
 	if c := b.take(); c != nil {
 		c.end(c.unfinished())
 	}
-	return b.inner.Close()
+	return b.made.Body.Close()
 }
 
 // take gives the call to the first who asks, to settle it.
 func (b *body) take() *call {
-	if b.call.Load() == nil {
+	if b.taken.Load() || !b.taken.CompareAndSwap(false, true) {
 		return nil
 	}
-	return b.call.Swap(nil)
+	c := b.call
+	b.call = nil // which another response will have
+	return c
 }

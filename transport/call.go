@@ -34,12 +34,12 @@ var calls = sync.Pool{New: func() any {
 }}
 
 // await takes over the permit until the body of res ends.
-func (t *Transport) await(permit *breaker.Permit, req *http.Request, res *http.Response, elapsed time.Duration) *call {
+func (t *Transport) await(permit *breaker.Permit, sent *http.Request, res *http.Response, elapsed time.Duration) *call {
 	c := calls.Get().(*call)
 	c.transport = t
 	c.permit = permit.Move()
-	c.by = callerOf(req)
-	c.traced = traced(req.Context(), res)
+	c.by = callerOf(sent)
+	c.traced = traced(sent, res)
 	c.elapsed = elapsed
 	if left, probe := c.permit.Lease(); probe {
 		c.probe = true

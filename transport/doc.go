@@ -39,7 +39,7 @@
 // What the caller cancelled is ignored, also while it reads or where it closes a body that it has cancelled; a deadline
 // that passed is a failure, be it the context's or http.Client's Timeout. A request that could not be sent because its
 // method or its headers are malformed is ignored too: it says nothing about the server. So is the rejection of another
-// breaker on the way (see [DefaultClassify]). A request without a proper host goes past the breakers. A redirect that
+// breaker on the way (see [DefaultClassify]). A request without a proper scheme and host goes past the breakers. A redirect that
 // http.Client follows is a call of its own, of the endpoint that it leads to.
 //
 // The pause that a failing 429 or 503 asks for (Retry-After) lengthens the open period, up to
@@ -48,7 +48,8 @@
 // # Instead of the error
 //
 // [WithFallback] has a function answer blocked calls: from a cache, by another server, or by [Unavailable], which makes a
-// 503 with a Retry-After for those who proxy. That one is marked, and the breaker of a client further down ignores it.
+// 503 with a Retry-After for those who proxy. That one is marked, and the breaker of a client further down ignores it. The
+// mark goes through proxies, and is taken at its word: see [DefaultClassify].
 // Under otelhttp such an answer looks like one of the server, but for the event on its span.
 //
 // # Retries
@@ -68,12 +69,13 @@
 // Breakers over the retries would judge a call by its last attempt, and see neither those that failed before nor the
 // pauses.
 //
-// # Query strings
+// # Secrets
 //
-// otelhttp writes the URL with its query, and whatever secret that holds, on the client span. The transport takes
-// query and fragment off again; [WithFullURL] leaves them. Under otelhttp that covers every call. Over otelhttp it covers
-// those that had a response: the span of one that failed has ended before anything outside can reach it. The exporters
-// of package collector redact these too. Where spans leave by others, put [RedactURL] beneath otelhttp.
+// Of a URL, user info, query and fragment may be secrets. No key, label, record or event of the breakers has them. Yet
+// otelhttp writes the query on the client span's url.full, and the transport takes it off again; [WithFullURL] leaves it.
+// Under otelhttp that covers every call. Over otelhttp it covers those that had a response: the span of one that failed
+// has ended before anything outside can reach it. The exporters of package collector cut URLs too, in all that spans and
+// log records say. Where spans leave by others, put [RedactURL] beneath otelhttp.
 //
 // The error that http.Client returns has the URL in its text, of which it leaves out no more than the password, whatever
 // the transport does: [RedactError] cuts it before it is logged.

@@ -325,6 +325,61 @@ func TestTheMarkCountsOnAllOfItOnly(t *testing.T) {
 	}
 }
 
+// A server that marks its own 503 goes unjudged, and gains no more.
+func TestAServerThatMarksItself(t *testing.T) {
+	for _, trusted := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			marks, status := true, http.StatusServiceUnavailable
+			options := []transport.Option{transport.WithConfig(breaker.Config{FailureThreshold: 2, RecoveryTimeout: time.Second})}
+			if !trusted {
+				options = append(options, transport.WithClassify(func(res *http.Response, err error) breaker.Outcome {
+					if err == nil && res.StatusCode == http.StatusServiceUnavailable {
+						return breaker.Failure
+					}
+					return transport.DefaultClassify(res, err)
+				}))
+			}
+			guarded := mustNew(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+				res := response(req, status, text(""))
+				if marks {
+					res.Header.Set(transport.RejectionHeader, "open")
+					res.Header.Set("Retry-After", "3600")
+				}
+				return res, nil
+			}), options...)
+			b := guarded.Breakers().Get("http://a.example")
+			call := func() {
+				if res, err := guarded.RoundTrip(request(t, http.MethodGet, "http://a.example", nil)); err == nil {
+					_ = res.Body.Close()
+				}
+			}
+			for range 10 {
+				call()
+			}
+			if !trusted {
+				expect(t, b, "by its status", counts{failure: 2, blocked: 8})
+				return
+			}
+			expect(t, b, "marked", counts{ignored: 10})
+			marks = false
+			call()
+			call()
+			time.Sleep(time.Second + time.Millisecond)
+			marks = true
+			call()
+			call() // each gives the probe's place back
+			if s := b.Snapshot(); s.State != breaker.HalfOpen || s.Ignored != 12 {
+				t.Errorf("marked probes: %v, %d ignored", s.State, s.Ignored)
+			}
+			marks, status = false, http.StatusOK
+			call()
+			if s := b.State(); s != breaker.Closed {
+				t.Errorf("after a good answer it is %v", s)
+			}
+		})
+	}
+}
+
 // Breakers above each other in one process, by tenant and by host, say.
 func TestARejectionBeneathIsNoFailureAbove(t *testing.T) {
 	for _, options := range [][]transport.Option{nil, {transport.WithFallback(transport.Unavailable)}} {

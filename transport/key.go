@@ -15,6 +15,7 @@ const (
 	keySlots  = 512 // twice breaker.DefaultMaxEndpoints, so that few hosts share one
 	maxDomain = 253 // characters, as in DNS
 	maxHost   = 4 * maxDomain
+	maxScheme = 32
 )
 
 // keys makes the keys of requests and remembers those it made of late, so that a call costs a look rather than a new
@@ -28,10 +29,10 @@ type remembered struct{ scheme, host, key string }
 
 func newKeys() *keys { return &keys{seed: maphash.MakeSeed()} }
 
-// of gives scheme://host[:port] of the request's URL, and "" where that has no proper host.
+// of gives scheme://host[:port] of the request's URL, and "" where that has no proper scheme or host.
 func (k *keys) of(req *http.Request) string {
 	scheme, host := req.URL.Scheme, req.URL.Host
-	if len(host) > maxHost {
+	if len(host) > maxHost || len(scheme) > maxScheme {
 		return ""
 	}
 	slot := &k.slots[(maphash.String(k.seed, host)+uint64(len(scheme)))%keySlots]
@@ -54,7 +55,7 @@ func endpoint(scheme, host string) string {
 	} else if name = domain(name); len(name) > maxDomain {
 		name = ""
 	}
-	if name == "" {
+	if name == "" || !isScheme(scheme) {
 		return ""
 	}
 	scheme = strings.ToLower(scheme)
@@ -109,6 +110,19 @@ func plain(name string) bool {
 		}
 	}
 	return true
+}
+
+// isScheme tells whether a scheme is one, as that of a URL made by hand need not be.
+func isScheme(scheme string) bool {
+	for i := range len(scheme) {
+		switch c := scheme[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return scheme != ""
 }
 
 func canonicalPort(port string) string {

@@ -42,6 +42,20 @@ func TestEndpointHasOneForm(t *testing.T) {
 		{"http", "[fe80::1%ETH0]", "http://[fe80::1%25ETH0]"}, // another interface
 		{"http", "\xff\xfe", "http://xn--zn7ca"},              // this is what net/http looks up
 
+		{"HTTP+Unix", "a.example:80", "http+unix://a.example:80"},
+		{"a1-b.c", "a.example", "a1-b.c://a.example"},
+
+		// So does what is no scheme, which only a URL made by hand can have.
+		{"", "a.example", ""},
+		{"1http", "a.example", ""},
+		{"http://user:secret@b.example/", "a.example", ""},
+		{"ht tp", "a.example", ""},
+		{"ht\ntp", "a.example", ""},
+		{"<script>", "a.example", ""},
+		{"h\u00fcttp", "a.example", ""},
+		{strings.Repeat("a", 32), "a.example", strings.Repeat("a", 32) + "://a.example"},
+		{strings.Repeat("a", 33), "a.example", ""},
+
 		// What is no host goes past the breakers.
 		{"http", "", ""},
 		{"http", ":80", ""},

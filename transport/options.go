@@ -82,7 +82,7 @@ func WithConfig(c breaker.Config) Option {
 // secret, and of keys there should be few. A request whose key is empty goes past the breakers and is not counted.
 //
 // Default is scheme://host[:port] of the URL, in lower case, without the scheme's own port; hosts with letters beyond
-// ASCII in punycode.
+// ASCII in punycode. It is empty where scheme or host cannot be one.
 //
 // It is called on the caller's goroutine, concurrently, must not change the request, and is not called for a request
 // without URL.
@@ -138,6 +138,15 @@ func WithFallback(fallback Fallback) Option {
 func WithMaxEndpoints(n int) Option {
 	return option(func(s *settings) error {
 		s.group = append(s.group, breaker.WithMaxEndpoints(n))
+		return nil
+	})
+}
+
+// WithDisabled has every breaker begin disabled, as [breaker.WithDisabled] does: calls go through, and metrics and log
+// records tell what would have been blocked. The reason shows on the health page.
+func WithDisabled(reason string) Option {
+	return option(func(s *settings) error {
+		s.group = append(s.group, breaker.WithDisabled(reason))
 		return nil
 	})
 }

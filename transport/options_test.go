@@ -56,6 +56,26 @@ func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestTheWholeTransportCanBeginDisabled(t *testing.T) {
+	calls := 0
+	guarded := mustNew(t, roundTripper(func(*http.Request) (*http.Response, error) {
+		calls++
+		return nil, errors.New("down")
+	}), transport.WithConfig(tripsAtOnce), transport.WithDisabled("trial"))
+	for range 3 {
+		if _, err := guarded.RoundTrip(request(t, http.MethodGet, "http://a.example", nil)); errors.Is(err, breaker.ErrOpen) {
+			t.Errorf("blocked: %v", err)
+		}
+	}
+	b, found := guarded.Breakers().Lookup("http://a.example")
+	if !found || calls != 3 {
+		t.Fatalf("found %t, %d calls", found, calls)
+	}
+	if s := b.Snapshot(); s.Override != breaker.Disabled || s.OverrideNote != "trial" || s.WouldBlock != 2 {
+		t.Errorf("it is %+v", s)
+	}
+}
+
 func TestANilTransportIsTheDefaultOne(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()

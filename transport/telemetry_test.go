@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"runtime"
 	"strings"
 	"sync"
@@ -181,34 +180,6 @@ func TestG15_AKeyThatIsTheWholeURLHasNoSecretEither(t *testing.T) {
 	for _, b := range breakersOf(guarded) {
 		if s := b.Snapshot(); s.Endpoint != "https://a.example/path" || s.Service != "a.example" {
 			t.Errorf("service %q, endpoint %q", s.Service, s.Endpoint)
-		}
-	}
-}
-
-func TestG15_ErrorsCanBeRidOfTheURL(t *testing.T) {
-	guarded := blockedBy(t, func(*http.Request, *breaker.OpenError) (*http.Response, error) {
-		return nil, fmt.Errorf("the spare one: %w", &url.Error{Op: "Post", URL: "https://canary@b.example/?canary", Err: io.ErrUnexpectedEOF})
-	})
-	_, err := (&http.Client{Transport: guarded}).Get(`http://user:canary@a.example/a%2Fb?q="canary&canary#canary`)
-	if err == nil || strings.Count(err.Error(), "canary") < 4 {
-		t.Fatalf("error is %v", err)
-	}
-	err = transport.RedactError(fmt.Errorf("asking: %w", err))
-	const want = `asking: Get "http://a.example/a%2Fb": the spare one: Post "https://b.example/": unexpected EOF`
-	if err.Error() != want {
-		t.Errorf("error is %s, want %s", err, want)
-	}
-	var failed *url.Error
-	if !errors.Is(err, io.ErrUnexpectedEOF) || !errors.As(err, &failed) {
-		t.Errorf("%v has lost what it wraps", err)
-	}
-	_, err = url.Parse(strings.Replace("http://user:canary@a.example:80/?canary", "80", "port", 1))
-	if got := transport.RedactError(err).Error(); strings.Contains(got, "a.example:port/") || strings.Contains(got, "canary") {
-		t.Errorf("what is no URL: %s", got)
-	}
-	for _, err := range []error{nil, io.EOF} {
-		if got := transport.RedactError(err); got != err {
-			t.Errorf("%v became %v", err, got)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
@@ -23,6 +22,7 @@ type Transport struct {
 	classify func(*http.Response, error) breaker.Outcome
 	fallback Fallback
 	fullURL  bool
+	spans    *urlSpans
 	close    func() error
 }
 
@@ -47,6 +47,7 @@ func New(next http.RoundTripper, options ...Option) (*Transport, error) {
 		classify: s.classify,
 		fallback: s.fallback,
 		fullURL:  s.fullURL,
+		spans:    newURLSpans(),
 		close:    sync.OnceValue(unobserve),
 	}, nil
 }
@@ -55,15 +56,16 @@ func New(next http.RoundTripper, options ...Option) (*Transport, error) {
 // finds also in what http.Client makes of it, or what [WithFallback] says.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	var made *body
 	if !t.fullURL {
-		redactURL(ctx, req)
+		made = t.spans.redact(ctx, req.URL)
 	}
 	if req.URL == nil {
 		return t.next.RoundTrip(req) // which says what is wrong with it
 	}
 	key := t.key(req)
 	if key == "" {
-		return t.next.RoundTrip(req)
+		return t.pass(req)
 	}
 	permit, err := t.breakers.Acquire(ctx, key)
 	if err != nil {
@@ -81,9 +83,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}()
 
 	sent, upload := noteUpload(req)
-	start := time.Since(epoch) // a cheaper look at the clock than time.Now
 	res, err = t.next.RoundTrip(sent)
-	elapsed := max(time.Since(epoch)-start, 1) // 0 would stand for the time to the end of the body
+	elapsed := permit.Elapsed() // before the body, for whose pace the reader is to blame
 	if err == nil && res == nil {
 		err = fmt.Errorf("transport: %T returned neither a response nor an error", t.next)
 	}
@@ -96,20 +97,27 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		judged = true
 		return res, err
 	}
-	if !t.fullURL && res.Request != nil {
-		redactURL(res.Request.Context(), req)
+	if !t.fullURL {
+		made = t.spans.redactBeneath(sent, res, made)
 	}
 	result := t.answered(res, elapsed)
 	if result.Outcome != breaker.Success || endsWithHeaders(req, res) {
-		permit.DoneWith(traced(ctx, res), result)
+		permit.DoneWith(traced(sent, res), result)
 	} else {
-		res = watch(res, t.await(&permit, req, res, elapsed))
+		res = made.watch(res, t.await(&permit, sent, res, elapsed))
 	}
 	judged = true
 	return res, nil
 }
 
-var epoch = time.Now()
+// pass makes a call that no breaker guards.
+func (t *Transport) pass(req *http.Request) (*http.Response, error) {
+	res, err := t.next.RoundTrip(req)
+	if err == nil && res != nil && !t.fullURL {
+		t.spans.redactBeneath(req, res, nil)
+	}
+	return res, err
+}
 
 // Breakers gives the breakers, for a health page, to subscribe to, or to override.
 func (t *Transport) Breakers() *breaker.Group { return t.breakers }

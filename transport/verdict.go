@@ -19,8 +19,10 @@ import (
 // failures, all else is a success. It is here for others to build on.
 //
 // A rejection by another breaker on the way is ignored, for nothing was sent to the server: its error, where that one is
-// in the same process, and the 503 that [Unavailable] has made in a proxy. Any server can mark its 503 so and go
-// unjudged, as it could by answering 200; a classification that does not trust it asks for the status itself.
+// in the same process, and the 503 that [Unavailable] has made in a proxy. Any server can mark its own 503 so. All that
+// it gains is to go unjudged, as it could by answering 200: its Retry-After is not asked for, an open breaker stays open
+// until a probe has succeeded, and nobody else's calls are touched. A classification that does not trust it asks for the
+// status itself.
 func DefaultClassify(res *http.Response, err error) breaker.Outcome {
 	switch {
 	case err != nil && errors.Is(err, breaker.ErrOpen), err == nil && marked(res):
@@ -154,9 +156,10 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 }
 
 // traced gives the context that bears the call's trace: the caller's or, where the caller has none, that of the span
-// which otelhttp beneath began.
-func traced(ctx context.Context, res *http.Response) context.Context {
-	if res.Request == nil || trace.SpanContextFromContext(ctx).IsValid() {
+// which otelhttp beneath began. Where the response is of the very request that was sent there is none beneath.
+func traced(sent *http.Request, res *http.Response) context.Context {
+	ctx := sent.Context()
+	if res.Request == nil || res.Request == sent || trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
 	}
 	return res.Request.Context()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/collector"
+	"github.com/otelbreaker/otelbreaker/control"
 	"github.com/otelbreaker/otelbreaker/health"
 	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/transport"
@@ -24,6 +25,8 @@ type settings struct {
 	listen string
 	once   bool
 	rate   int // calls a second of each dependency
+
+	token, tokenFile string // who may operate the breakers; empty: nobody
 
 	services []string // to be called; the first has the scripted outage
 
@@ -64,6 +67,7 @@ type app struct {
 	logger   *slog.Logger
 	deps     []*dependency
 	script   *script
+	control  http.Handler // nil: there is no token
 	server   *http.Server
 
 	saying   sync.Mutex
@@ -107,8 +111,30 @@ func start(ctx context.Context, s settings) (_ *app, err error) {
 		stage: &stage{target: a.deps[0].client, upstream: a.deps[0].upstream, records: a.records, say: a.say},
 		calm:  s.calm, before: a.mendAll,
 	}
+	if a.control, err = a.controls(); err != nil {
+		return nil, err
+	}
 	a.serve()
 	return a, nil
+}
+
+// controls lets operators take the breakers over, if there is a token to know them by.
+func (a *app) controls() (http.Handler, error) {
+	options := []control.Option{control.WithSlog(a.logger)}
+	if a.tokenFile != "" {
+		options = append(options, control.WithTokenFile(a.tokenFile))
+	}
+	if a.token != "" {
+		options = append(options, control.WithToken("operator", a.token))
+	}
+	if len(options) == 1 || a.once { // nobody shall have a hand in what is to be proved
+		return nil, nil
+	}
+	var groups []control.Source
+	for _, d := range a.deps {
+		groups = append(groups, d.transport.Breakers())
+	}
+	return control.Handler(groups, options...)
 }
 
 // depend brings up a dependency and the client for it.

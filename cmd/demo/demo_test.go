@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
 
 // quick is the demo with an outage of well under a second.
@@ -66,7 +68,7 @@ func stopAtEnd(t *testing.T, a *app) {
 func TestOnce_TheSignalsTellWhatHappened(t *testing.T) {
 	s := quick(t)
 	s.once = true
-	if code := show(t.Context(), s); code != exitOK {
+	if code := show(t.Context(), s); code != cli.OK {
 		t.Errorf("exit code %d\n%s\n%s", code, s.out, s.log)
 	}
 	said := s.out.(*lines).String()
@@ -106,8 +108,8 @@ func TestOnce_SignalsThatTellSomethingElse(t *testing.T) {
 func TestOnce_Deadline(t *testing.T) {
 	s := quick(t)
 	s.once, s.recovery, s.deadline = true, time.Hour, 300*time.Millisecond
-	if code := show(t.Context(), s); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := show(t.Context(), s); code != cli.Failed {
+		t.Errorf("exit code %d, want %d", code, cli.Failed)
 	}
 	if said := s.log.(*lines).String(); !strings.Contains(said, "did not run its course within 300ms") {
 		t.Errorf("it says %s", said)
@@ -118,8 +120,8 @@ func TestOnce_WithoutMetrics(t *testing.T) {
 	t.Setenv("OTEL_METRICS_EXPORTER", "none")
 	s := quick(t)
 	s.once = true
-	if code := show(t.Context(), s); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := show(t.Context(), s); code != cli.Failed {
+		t.Errorf("exit code %d, want %d", code, cli.Failed)
 	}
 	if said := s.log.(*lines).String(); !strings.Contains(said, "OTEL_METRICS_EXPORTER") {
 		t.Errorf("it says %s", said)
@@ -148,7 +150,7 @@ func TestShow_Ships(t *testing.T) {
 	go func() { code <- show(ctx, s) }()
 	s.out.(*lines).await("half_open -> closed", "the outage is over")
 	interrupt()
-	if c := <-code; c != exitOK {
+	if c := <-code; c != cli.OK {
 		t.Errorf("exit code %d\n%s", c, s.log)
 	}
 	mu.Lock()
@@ -186,7 +188,7 @@ func TestShow_EndsInTime(t *testing.T) {
 	s.out.(*lines).await("closed -> open")
 	interrupt()
 	before := time.Now()
-	if c := <-code; c != exitOK {
+	if c := <-code; c != cli.OK {
 		t.Errorf("exit code %d\n%s", c, s.log)
 	}
 	if took := time.Since(before); took > 5*time.Second {

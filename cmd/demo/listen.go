@@ -15,8 +15,8 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w\nChoose another address with -listen, "+
-			"on any free port for example: go run ./cmd/demo -listen 127.0.0.1:0", address, err)
+		return nil, fmt.Errorf("cannot listen on %s: %w\nChoose another address with --listen, "+
+			"on any free port for example: go run ./cmd/demo --listen 127.0.0.1:0", address, err)
 	}
 	return l, nil
 }
@@ -28,7 +28,7 @@ func checkAddress(address string) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fmt.Errorf("-listen is %q: allowed is host:port with a port from 0 to 65535, for example %s",
+		return fmt.Errorf("--listen is %q: allowed is host:port with a port from 0 to 65535, for example %s",
 			address, defaultListen)
 	}
 	return nil

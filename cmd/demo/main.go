@@ -7,33 +7,18 @@
 // records as lines of JSON to standard error. With OTEL_EXPORTER_OTLP_ENDPOINT set it sends traces, metrics and logs
 // there as well; the other OTEL_* variables apply too (see package collector).
 //
-// With -once it plays the outage once, reads its own signals as anybody would, compares them with what the client saw,
+// With --once it plays the outage once, reads its own signals as anybody would, compares them with what the client saw,
 // and exits with 0 only if they told what happened.
 package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
-)
 
-const (
-	defaultListen = "127.0.0.1:8090"
-	defaultRate   = 8
-	maxRate       = 200
-)
-
-// Exit codes.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
 
 func main() {
@@ -42,24 +27,12 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	s, err := parse(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case err != nil:
-		return exitUsage
-	}
-	s.out, s.log = stdout, stderr
-	return show(ctx, s)
-}
-
 // show runs the demo and gives the exit code.
 func show(ctx context.Context, s settings) int {
 	a, err := start(ctx, s)
 	if err != nil {
 		fmt.Fprintf(s.log, "demo: %v\n", err)
-		return exitFailed
+		return cli.Failed
 	}
 	a.welcome()
 	if s.once {
@@ -72,61 +45,9 @@ func show(ctx context.Context, s settings) int {
 	}
 	if err != nil {
 		fmt.Fprintf(s.log, "demo: %v\n", err)
-		return exitFailed
+		return cli.Failed
 	}
-	return exitOK
-}
-
-// parse reads the command line, and says on stderr what is wrong with it.
-func parse(args []string, stderr io.Writer) (settings, error) {
-	s := settings{
-		services: []string{"payments", "inventory", "recommendations"},
-		recovery: 3 * time.Second,
-		calm:     3 * time.Second,
-		timeout:  time.Second,
-		slow:     300 * time.Millisecond,
-		poll:     100 * time.Millisecond,
-		deadline: 18 * time.Second,
-		ending:   5 * time.Second,
-	}
-	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&s.listen, "listen", defaultListen, "serve the page on this `host:port`; port 0 is any free one")
-	flags.IntVar(&s.rate, "rate", defaultRate, fmt.Sprintf("calls a second of each of the three services, 1 to %d", maxRate))
-	flags.BoolVar(&s.once, "once", false, "play the outage once, check what the signals say of it, and exit\n"+
-		"(0: it is what happened, 1: it is not); serves on any free port unless -listen is given")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, `demo shows a circuit breaker through an outage, with its metrics, logs, traces and health page.
-
-Usage: demo [-listen host:port] [-rate n] [-once]
-
-`)
-		flags.PrintDefaults()
-		fmt.Fprint(stderr, `
-Log records go to standard error as lines of JSON. With OTEL_EXPORTER_OTLP_ENDPOINT set (to http://localhost:4318,
-say), traces, metrics and logs are sent there as well. Ctrl-C ends it; a second one does so at once.
-`)
-	}
-	if err := flags.Parse(args); err != nil {
-		return s, err
-	}
-	err := checkAddress(s.listen)
-	if s.rate < 1 || s.rate > maxRate {
-		err = errors.Join(err, fmt.Errorf("-rate is %d: allowed is 1 to %d", s.rate, maxRate))
-	}
-	if flags.NArg() > 0 {
-		err = errors.Join(err, fmt.Errorf("unknown argument %q: there are flags only, see -help", flags.Arg(0)))
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "demo: %v\n", err)
-		return s, err
-	}
-	given := false
-	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "listen" })
-	if s.once && !given {
-		s.listen = "127.0.0.1:0" // where it runs unattended, a taken port should not matter
-	}
-	return s, nil
+	return cli.OK
 }
 
 // welcome tells what there is to see.
@@ -138,6 +59,17 @@ func (a *app) welcome() {
   health   %[1]s/health/circuit-breakers
 
 `, a.url())
+	if a.control != nil {
+		fmt.Fprintf(a.out, `  control  %[1]s/control/circuit-breakers
+
+Operate the breakers, with the same token in %[2]s (or --token-file, with the token alone):
+
+  go run ./cmd/otelbreaker watch --url %[1]s
+  go run ./cmd/otelbreaker force-open --url %[1]s %[3]s --reason "to see what happens" --for 30s
+  go run ./cmd/otelbreaker reset --url %[1]s %[3]s --reason "seen enough"
+
+`, a.url(), tokenVariable, a.services[0])
+	}
 	if !a.onLoopback() {
 		fmt.Fprintf(a.log, "demo: warning: %s is not a loopback address; whoever can reach it can see the page and switch the demo's faults\n",
 			a.listener.Addr())

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
 
 // TestMain runs the demo itself where a test has started this binary as such.
@@ -20,46 +22,58 @@ func TestRun_Usage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		code int
-		says []string
+		says []string // on standard output where help was asked for, else on standard error
 	}{
-		{[]string{"-help"}, exitOK, []string{"Usage: demo", "-listen host:port", "-once", "-rate", "OTEL_EXPORTER_OTLP_ENDPOINT", "Ctrl-C", defaultListen}},
-		{[]string{"-rate", "0"}, exitUsage, []string{"-rate is 0", "1 to 200"}},
-		{[]string{"-rate", "201"}, exitUsage, []string{"-rate is 201", "1 to 200"}},
-		{[]string{"-rate", "many"}, exitUsage, []string{"many"}},
-		{[]string{"-listen", "8090"}, exitUsage, []string{`-listen is "8090"`, "host:port", defaultListen}},
-		{[]string{"-listen", "localhost:http"}, exitUsage, []string{`"localhost:http"`, "0 to 65535"}},
-		{[]string{"-listen", "localhost:65536", "-rate", "-1"}, exitUsage, []string{"65536", "-rate is -1"}},
-		{[]string{"now"}, exitUsage, []string{`"now"`, "-help"}},
-		{[]string{"-what"}, exitUsage, []string{"-what", "Usage"}},
+		{[]string{"--help"}, cli.OK, []string{"demo [flags]", "--listen host:port", "--once", "--rate", "OTEL_EXPORTER_OTLP_ENDPOINT", "Ctrl-C", defaultListen, "Exit codes:"}},
+		{[]string{"-help"}, cli.OK, []string{"--listen host:port"}},
+		{[]string{"-h"}, cli.OK, []string{"--listen host:port"}},
+		{[]string{"completion", "bash"}, cli.OK, []string{"bash completion"}},
+		{[]string{"__complete", "--o"}, cli.OK, []string{"--once"}},
+		{[]string{"--rate", "0"}, cli.Usage, []string{"--rate is 0", "1 to 200", "demo --help"}},
+		{[]string{"-rate", "201"}, cli.Usage, []string{"--rate is 201", "1 to 200"}},
+		{[]string{"-rate", "many"}, cli.Usage, []string{"many"}},
+		{[]string{"-rate=-5"}, cli.Usage, []string{"--rate is -5"}},
+		{[]string{"--listen", "8090"}, cli.Usage, []string{`--listen is "8090"`, "host:port", defaultListen}},
+		{[]string{"-listen", "localhost:http"}, cli.Usage, []string{`"localhost:http"`, "0 to 65535"}},
+		{[]string{"-listen", "localhost:65536", "-rate", "-1"}, cli.Usage, []string{"65536", "--rate is -1"}},
+		{[]string{"--once", "--token-file", "x"}, cli.Usage, []string{"--token-file and --once"}},
+		{[]string{"now"}, cli.Usage, []string{`"now"`, "--help"}},
+		{[]string{"--", "-once"}, cli.Usage, []string{`"-once"`}},
+		{[]string{"-what"}, cli.Usage, []string{"--what", "demo --help"}},
 	} {
 		out, log := &lines{t: t}, &lines{t: t}
 		if code := run(t.Context(), c.args, out, log); code != c.code {
 			t.Errorf("%q: exit code %d, want %d", c.args, code, c.code)
 		}
+		said, silent := log, out
+		if c.code == cli.OK {
+			said, silent = out, log
+		}
 		for _, text := range c.says {
-			if !strings.Contains(log.String(), text) {
-				t.Errorf("%q: %q is not said:\n%s", c.args, text, log)
+			if !strings.Contains(said.String(), text) {
+				t.Errorf("%q: %q is not said:\n%s", c.args, text, said)
 			}
 		}
-		if out.String() != "" {
-			t.Errorf("%q: standard output has %s", c.args, out)
+		if silent.String() != "" && c.args[0] != "__complete" { // which says on standard error how it got there
+			t.Errorf("%q: the other output has %s", c.args, silent)
 		}
 	}
 }
 
-func TestParse_Listen(t *testing.T) {
+func TestCheck_Listen(t *testing.T) {
 	for _, c := range []struct {
-		args []string
-		want string
+		s     settings
+		given bool
+		want  string
 	}{
-		{nil, defaultListen},
-		{[]string{"-once"}, "127.0.0.1:0"},
-		{[]string{"-once", "-listen", defaultListen}, defaultListen},
-		{[]string{"-listen", "[::1]:0"}, "[::1]:0"},
+		{settings{listen: defaultListen}, false, defaultListen},
+		{settings{listen: defaultListen, once: true}, false, "127.0.0.1:0"},
+		{settings{listen: defaultListen, once: true}, true, defaultListen},
+		{settings{listen: "[::1]:0"}, true, "[::1]:0"},
 	} {
-		s, err := parse(c.args, &lines{t: t})
-		if err != nil || s.listen != c.want {
-			t.Errorf("%q: listens on %q, %v; want %q", c.args, s.listen, err, c.want)
+		c.s.rate = 1
+		if err := c.s.check(c.given); err != nil || c.s.listen != c.want {
+			t.Errorf("listens on %q, %v; want %q", c.s.listen, err, c.want)
 		}
 	}
 }
@@ -71,10 +85,10 @@ func TestRun_PortIsTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	out, log := &lines{t: t}, &lines{t: t}
-	if code := run(t.Context(), []string{"-listen", taken.Addr().String()}, out, log); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := run(t.Context(), []string{"-listen", taken.Addr().String()}, out, log); code != cli.Failed {
+		t.Errorf("exit code %d, want %d", code, cli.Failed)
 	}
-	for _, text := range []string{taken.Addr().String(), "address already in use", "-listen 127.0.0.1:0"} {
+	for _, text := range []string{taken.Addr().String(), "address already in use", "--listen 127.0.0.1:0"} {
 		if !strings.Contains(log.String(), text) {
 			t.Errorf("%q is not said: %s", text, log)
 		}
@@ -109,8 +123,8 @@ func TestWelcome_WarnsOffLoopback(t *testing.T) {
 func TestStart_BadEnvironment(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon")
 	s := quick(t)
-	if code := show(t.Context(), s); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := show(t.Context(), s); code != cli.Failed {
+		t.Errorf("exit code %d, want %d", code, cli.Failed)
 	}
 	if said := s.log.(*lines).String(); !strings.Contains(said, "OTEL_EXPORTER_OTLP_PROTOCOL") {
 		t.Errorf("it says %s", said)

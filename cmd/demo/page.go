@@ -39,11 +39,18 @@ func (a *app) routes(health http.Handler) http.Handler {
 	}
 	mux.Handle("GET /metrics", a.pipeline.MetricsHandler())
 	mux.Handle("/health/circuit-breakers", health)
+	if a.control != nil {
+		mux.Handle("/control/circuit-breakers", a.control)
+	}
 	if !a.once { // nobody shall have a hand in what is to be proved
 		mux.HandleFunc("POST /fault", a.switchFault)
 		mux.HandleFunc("POST /script", a.playAgain)
 	}
-	handler := http.NewCrossOriginProtection().Handler(mux)
+	protection := http.NewCrossOriginProtection()
+	if a.control != nil {
+		protection.AddInsecureBypassPattern("/control/circuit-breakers") // looks itself, and records what it refuses
+	}
+	handler := protection.Handler(mux)
 	if a.onLoopback() {
 		handler = forLoopback(handler)
 	}

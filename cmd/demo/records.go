@@ -55,7 +55,7 @@ func newRecorder(to io.Writer, keep int) *recorder {
 // Write takes one line, as slog's JSON handler writes them.
 func (r *recorder) Write(line []byte) (int, error) {
 	var rec record
-	if json.Unmarshal(line, &rec) == nil && rec.Component == "circuit_breaker" {
+	if json.Unmarshal(line, &rec) == nil && rec.Component == "circuit_breaker" && rec.EventType != "circuit_control" {
 		r.remember(rec)
 	}
 	return r.to.Write(line)

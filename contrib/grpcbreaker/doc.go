@@ -26,8 +26,16 @@
 // is no status is Unknown. [WithFailureCodes] takes other codes, [WithClassify] judges otherwise.
 //
 // What the caller gave up is ignored: the context was cancelled, or the connection closed. A deadline that passed is a
-// failure. A request that could not be sent because metadata or message are malformed, or the message is too large, is
-// ignored as well: it says nothing about the server. So is the rejection of another breaker on the way (above).
+// failure, also where the call waited for a connection (WaitForReady) all that time.
+//
+// What the caller's own side refuses is ignored as well, with whatever code, for it says nothing about the server, and
+// neither opens nor closes a breaker: credentials of the call that fail, malformed metadata, or more of it than the server
+// takes; a message that cannot be encoded, or that as it is sent, so compressed, is larger than the caller's limit; an
+// answer that is larger than the caller takes; and what an interceptor beneath refuses with a status. (So interceptors
+// beneath have to hand on the options they are given, or all that the server says looks as if it was never sent.) That
+// there is no connection is the server's failure: refused, not trusted, lost, dropped by keepalive. So is what the server
+// refuses because of its own limits, for it says ResourceExhausted. And the rejection of another breaker on the way is
+// ignored (above).
 //
 // The pause that a failure asks for lengthens the open period, up to [breaker.Config.MaxRecoveryTimeout]: a RetryInfo
 // among the status's details, or grpc-retry-pushback-ms in the trailer.
@@ -57,10 +65,21 @@
 // breaker, and the events of transitions. Log records have the trace of the caller's span. A unary call that is made
 // without a span around it leaves them without trace, for its client span is out of reach; a stream's is not.
 //
+// This order is the only one there is, whichever option comes first: stats handlers are beneath all interceptors. Who
+// wants a span for each call, blocked ones included, as where there is none around it, begins one in an interceptor above.
+//
+// # Endpoints
+//
+// There is one breaker an endpoint, however many connections there are to it and however their targets are written; see
+// [TargetKey]. Its service, unless the configuration names it, is the host: of dns://resolver.example/payments.example the
+// latter. The targets of resolvers of one's own are the endpoint as they stand, and where such a target has an authority
+// that is not the service, the configuration should name it. Breakers().Get(TargetKey(ctx, "", conn)) is a connection's
+// breaker.
+//
 // # Retries
 //
-// The attempts of gRPC's own retries, by service config or transparent, are made beneath interceptors: the breaker sees
-// one call, with its last code. What retries as an interceptor, or around the call, belongs above the breaker, which
+// The attempts of gRPC's own retries, by service config or transparent (as after a GOAWAY), are made beneath interceptors:
+// the breaker sees one call, with its last code. gRPC for Go does no hedging, also where a service config asks for it. What retries as an interceptor, or around the call, belongs above the breaker, which
 // then sees each attempt; one that hedges does, too, or attempts at the same time would share their trailer. Have it
 // stop at a rejection, which another attempt would only repeat:
 //

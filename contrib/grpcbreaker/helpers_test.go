@@ -161,18 +161,19 @@ func answers(err error) *service {
 }
 
 // serve starts a server on a loopback port and gives its address.
-func serve(t testing.TB, s pb.TestServiceServer) string {
-	return serveWith(t, s, func(*grpc.Server) {})
+func serve(t testing.TB, s pb.TestServiceServer, options ...grpc.ServerOption) string {
+	t.Helper()
+	_, address := serveWith(t, s, options...)
+	return address
 }
 
-func serveWith(t testing.TB, s pb.TestServiceServer, with func(*grpc.Server)) string {
+func serveWith(t testing.TB, s pb.TestServiceServer, options ...grpc.ServerOption) (server *grpc.Server, address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
-	with(server)
+	server = grpc.NewServer(options...)
 	pb.RegisterTestServiceServer(server, s)
 	var served sync.WaitGroup
 	served.Go(func() { _ = server.Serve(listener) })
@@ -180,7 +181,7 @@ func serveWith(t testing.TB, s pb.TestServiceServer, with func(*grpc.Server)) st
 		server.Stop()
 		served.Wait()
 	})
-	return listener.Addr().String()
+	return server, listener.Addr().String()
 }
 
 // rig is a client, guarded, of a server.
@@ -226,7 +227,12 @@ func start(t testing.TB, s pb.TestServiceServer, options ...grpcbreaker.Option) 
 	return r
 }
 
-func (r *rig) breaker() *breaker.Breaker { return r.guarded.Breakers().Get(r.conn.CanonicalTarget()) }
+// breakerOf gives a connection's breaker.
+func breakerOf(guarded *grpcbreaker.Interceptors, conn *grpc.ClientConn) *breaker.Breaker {
+	return guarded.Breakers().Get(grpcbreaker.TargetKey(context.Background(), "", conn))
+}
+
+func (r *rig) breaker() *breaker.Breaker { return breakerOf(r.guarded, r.conn) }
 
 func (r *rig) call(ctx context.Context) error {
 	_, err := r.client.UnaryCall(ctx, &pb.SimpleRequest{})

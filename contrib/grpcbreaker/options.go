@@ -106,7 +106,7 @@ func WithFailureCodes(failures ...codes.Code) Option {
 
 // WithClassify judges failed calls instead of [DefaultClassify]. It gets the method and the error, of the call or of the
 // stream, which is never nil: a call without error is a success. A failure that the caller brought about by cancelling
-// is ignored in any case.
+// is ignored in any case, and so is what was not sent.
 //
 // It is called on the caller's goroutine, concurrently. A panic counts as a failure and goes on to the caller.
 func WithClassify(classify func(method string, err error) breaker.Outcome) Option {
@@ -124,6 +124,15 @@ func WithClassify(classify func(method string, err error) breaker.Outcome) Optio
 func WithMaxEndpoints(n int) Option {
 	return option(func(s *settings) error {
 		s.group = append(s.group, breaker.WithMaxEndpoints(n))
+		return nil
+	})
+}
+
+// WithDisabled has every breaker begin disabled, as [breaker.WithDisabled] does: calls go through, and metrics and log
+// records tell what would have been blocked. The reason shows on the health page.
+func WithDisabled(reason string) Option {
+	return option(func(s *settings) error {
+		s.group = append(s.group, breaker.WithDisabled(reason))
 		return nil
 	})
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,47 +52,15 @@ func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
 	}
 }
 
-// dialOnly dials one address, whatever it is asked for.
-func dialOnly(address string) func(context.Context, string) (net.Conn, error) {
-	return func(ctx context.Context, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", address)
+func TestTheWholeGroupCanBeginDisabled(t *testing.T) {
+	calls, err := grpcbreaker.New(append(newTelemetry().options(), grpcbreaker.WithDisabled("trial"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := calls.Breakers().Get("dns:///a.example").Snapshot(); s.Override != breaker.Disabled || s.OverrideNote != "trial" {
+		t.Errorf("it is %v, %q", s.Override, s.OverrideNote)
 	}
 }
-
-func TestTheKeys(t *testing.T) {
-	address := serve(t, answers(nil))
-	type key = func(context.Context, string, *grpc.ClientConn) string
-	for _, c := range []struct {
-		name, target      string
-		key               key
-		service, endpoint string
-	}{
-		{"target", "passthrough:///a.example:443", grpcbreaker.TargetKey, "a.example", "passthrough:///a.example:443"},
-		{"target, as the default writes it", address, grpcbreaker.TargetKey, "127.0.0.1", "dns:///" + address},
-		{"target with user info", "passthrough:///u:secret@a.example:443", grpcbreaker.TargetKey, "a.example", "passthrough://a.example:443"},
-		{"service", "passthrough:///a.example:443", grpcbreaker.ServiceKey, "a.example", "passthrough:///a.example:443/grpc.testing.TestService"},
-		{"method", "passthrough:///a.example:443", grpcbreaker.MethodKey, "a.example", "passthrough:///a.example:443/grpc.testing.TestService/UnaryCall"},
-		{"the user's", "passthrough:///a.example:443", func(ctx context.Context, method string, _ *grpc.ClientConn) string {
-			return fmt.Sprint(ctx.Value(tenant{}), method)
-		}, "default", "blue/grpc.testing.TestService/UnaryCall"},
-	} {
-		guarded := guard(t, newTelemetry(), grpcbreaker.WithKey(c.key))
-		conn := dial(t, c.target, append(guarded.DialOptions(), grpc.WithContextDialer(dialOnly(address)))...)
-		client := pb.NewTestServiceClient(conn)
-		ctx := context.WithValue(t.Context(), tenant{}, "blue")
-		if err := kinds[0].call(ctx, client); err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		for b := range guarded.Breakers().All() {
-			if s := b.Snapshot(); s.Service != c.service || s.Endpoint != c.endpoint || s.Success != 1 {
-				t.Errorf("%s: service %q, endpoint %q, %d calls", c.name, s.Service, s.Endpoint, s.Success)
-			}
-		}
-	}
-}
-
-type tenant struct{}
 
 func TestWithoutAKeyACallGoesPastTheBreakers(t *testing.T) {
 	r := start(t, answers(errDown), tripsAtOnce,
@@ -135,10 +103,30 @@ func TestG12_AFloodOfKeysStaysBoundedAndSparesStreamsAndOpenBreakers(t *testing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 5_000 {
-		if err := call(fmt.Sprint("/strange.Service/", i), nil); err != nil {
-			t.Fatal(err)
+	var before, after runtime.MemStats
+	flood := func(from, to int) {
+		for i := from; i < to; i++ {
+			if err := call(fmt.Sprint("/strange.Service/", i), nil); err != nil {
+				t.Fatal(err)
+			}
 		}
+		runtime.GC()
+	}
+	flood(0, 10_000)
+	runtime.ReadMemStats(&before)
+	flood(10_000, 200_000)
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
+		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+	series := 0
+	for name := range tel.counters(t) {
+		if strings.HasPrefix(name, "circuit_breaker.state ") {
+			series++
+		}
+	}
+	if series > most+1 {
+		t.Errorf("there are %d series of the state", series)
 	}
 	n := 0
 	for range guarded.Breakers().All() {

@@ -127,7 +127,7 @@ func TestARejectionOnTheWayIsIgnored(t *testing.T) {
 	if _, err := pb.NewTestServiceClient(conn).UnaryCall(t.Context(), &pb.SimpleRequest{}); !errors.Is(err, breaker.ErrOpen) {
 		t.Errorf("not blocked: %v", err)
 	}
-	expect(t, above.Breakers().Get(conn.CanonicalTarget()), "beneath", counts{ignored: 1})
+	expect(t, breakerOf(above, conn), "beneath", counts{ignored: 1})
 }
 
 func TestRetriesSeeEachAttemptAndStopAtARejection(t *testing.T) {
@@ -172,7 +172,7 @@ func TestG08_GRPCsOwnRetriesAreOneCall(t *testing.T) {
 		"name": [{"service": "grpc.testing.TestService"}],
 		"retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.001s", "maxBackoff": "0.001s", "backoffMultiplier": 1,
 			"retryableStatusCodes": ["UNAVAILABLE"]}}]}`))...)
-	b := guarded.Breakers().Get(conn.CanonicalTarget())
+	b := breakerOf(guarded, conn)
 	call := func() error {
 		_, err := pb.NewTestServiceClient(conn).UnaryCall(t.Context(), &pb.SimpleRequest{})
 		return err

@@ -106,8 +106,7 @@ func TestG11_AServerThatDiesBreaksItsStreamsOff(t *testing.T) {
 		<-to.Context().Done()
 		return nil
 	}
-	var server *grpc.Server
-	address := serveWith(t, s, func(made *grpc.Server) { server = made })
+	server, address := serveWith(t, s)
 	guarded := guard(t, newTelemetry(), neverTrips)
 	conn := dial(t, address, guarded.DialOptions()...)
 	stream, err := pb.NewTestServiceClient(conn).StreamingOutputCall(t.Context(), &pb.StreamingOutputCallRequest{})
@@ -121,7 +120,7 @@ func TestG11_AServerThatDiesBreaksItsStreamsOff(t *testing.T) {
 	if err := drain(stream); status.Code(err) != codes.Unavailable {
 		t.Errorf("received %v", err)
 	}
-	expect(t, guarded.Breakers().Get(conn.CanonicalTarget()), "broken off", counts{failure: 1})
+	expect(t, breakerOf(guarded, conn), "broken off", counts{failure: 1})
 }
 
 func TestG11_AStreamThatNobodyWantsSettlesAsGarbage(t *testing.T) {

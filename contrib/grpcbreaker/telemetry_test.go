@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/log"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
@@ -95,6 +96,55 @@ func TestOverOTelGRPCABlockedCallLinksToTheCallThatOpened(t *testing.T) {
 	}
 }
 
+// Stats handlers are beneath interceptors, whichever option comes first: what is blocked has no client span, and is in none
+// of otelgrpc's metrics.
+func TestOTelGRPCIsBeneathWhicheverOptionComesFirst(t *testing.T) {
+	for name, order := range map[string]func(breaker []grpc.DialOption, instrumented grpc.DialOption) []grpc.DialOption{
+		"breaker first": func(b []grpc.DialOption, i grpc.DialOption) []grpc.DialOption { return append(b, i) },
+		"otelgrpc first": func(b []grpc.DialOption, i grpc.DialOption) []grpc.DialOption {
+			return append([]grpc.DialOption{i}, b...)
+		},
+	} {
+		tel := newTelemetry()
+		guarded := guard(t, tel, tripsAtOnce)
+		conn := dial(t, serve(t, answers(errDown)), order(guarded.DialOptions(), tel.instrument())...)
+		for _, k := range kinds {
+			for range 3 { // one is sent
+				ctx, span := tel.tracers.Tracer("caller").Start(t.Context(), "caller")
+				_ = k.call(ctx, pb.NewTestServiceClient(conn))
+				span.End()
+			}
+			breakerOf(guarded, conn).Reset()
+		}
+		expect(t, breakerOf(guarded, conn), name, counts{failure: uint64(len(kinds)), blocked: 2 * uint64(len(kinds))})
+		if n := len(tel.clients()); n != len(kinds) {
+			t.Errorf("%s: %d client spans of %d calls that were sent", name, n, len(kinds))
+		}
+		if n := tel.measured(t, "rpc.client.call.duration"); n != uint64(len(kinds)) {
+			t.Errorf("%s: otelgrpc has measured %d calls of %d that were sent", name, n, len(kinds))
+		}
+	}
+}
+
+// measured gives how many values a histogram has.
+func (tel *telemetry) measured(t testing.TB, name string) (n uint64) {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := tel.reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if h, ok := m.Data.(metricdata.Histogram[float64]); ok && m.Name == name {
+				for _, p := range h.DataPoints {
+					n += p.Count
+				}
+			}
+		}
+	}
+	return n
+}
+
 // Where the caller has no span, a stream's own will do.
 func TestAStreamsRecordHasTheTraceOfItsClientSpan(t *testing.T) {
 	for _, k := range kinds[1:] {
@@ -118,7 +168,7 @@ func TestWithoutTracingAllElseIsTheSame(t *testing.T) {
 	guarded := guard(t, tel, tripsAtOnce)
 	conn := dial(t, serve(t, answers(errDown)), guarded.DialOptions()...) // without otelgrpc
 	client := pb.NewTestServiceClient(conn)
-	b := guarded.Breakers().Get(conn.CanonicalTarget())
+	b := breakerOf(guarded, conn)
 	for _, k := range kinds {
 		before := countsOf(b)
 		_ = k.call(t.Context(), client)

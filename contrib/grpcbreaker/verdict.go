@@ -1,21 +1,16 @@
 package grpcbreaker
 
 import (
-	"context"
 	"errors"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
@@ -68,22 +63,16 @@ func codeOf(err error) (c codes.Code, says bool) {
 	return c, says
 }
 
-// request is what was, or should have been, sent.
-type request struct {
-	ctx     context.Context
-	cc      *grpc.ClientConn
-	method  string
-	message any // of a unary call
-	options []grpc.CallOption
-}
-
-// failed judges an error, of a call or of a stream.
+// failed judges an error, of a call or of a stream. Where there was a stream to the server, the trailer is not nil.
 func (i *Interceptors) failed(sent *request, err error, trailer metadata.MD) breaker.Result {
 	r := breaker.Result{Outcome: i.classify(sent.method, err)}
 	switch {
+	case sent.unsent(err, trailer): // no success either, or one's own credentials could close the breaker
+		r.Outcome = breaker.Ignored
+		return r
 	case r.Outcome == breaker.Success, r.Outcome == breaker.Ignored:
 		return r
-	case sent.givenUp(), sent.malformed(err):
+	case sent.givenUp(), sent.refused(err, trailer):
 		r.Outcome = breaker.Ignored
 		return r
 	}
@@ -95,72 +84,6 @@ func (i *Interceptors) failed(sent *request, err error, trailer metadata.MD) bre
 	}
 	r.RetryAfter = max(retryInfo(err), pushback(trailer))
 	return r
-}
-
-// givenUp tells whether the caller itself ended the call, by its context or by closing the connection.
-func (r *request) givenUp() bool {
-	return errors.Is(r.ctx.Err(), context.Canceled) || r.cc != nil && r.cc.GetState() == connectivity.Shutdown
-}
-
-// malformed tells whether a call failed because it could not be sent as it was. Users' input may end up in metadata and
-// messages, and must not open the breaker of a server that never saw it. gRPC's errors do not tell these from a
-// server's, so what it checked is checked again, and only where it may have been at fault.
-func (r *request) malformed(err error) bool {
-	st, _ := status.FromError(err)
-	switch {
-	case st.Code() == codes.Internal && strings.HasPrefix(st.Message(), "grpc: error while marshaling"):
-		message, ok := r.message.(proto.Message)
-		if !ok {
-			return false
-		}
-		_, err := proto.Marshal(message)
-		return err != nil
-	case st.Code() == codes.Internal:
-		md, _ := metadata.FromOutgoingContext(r.ctx)
-		for name, values := range md {
-			if !wellFormed(name, values) {
-				return true
-			}
-		}
-	case st.Code() == codes.ResourceExhausted:
-		message, ok := r.message.(proto.Message)
-		return ok && proto.Size(message) > r.maxSize()
-	}
-	return false
-}
-
-// wellFormed tells whether gRPC sends such metadata.
-func wellFormed(name string, values []string) bool {
-	if name == "" {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if name[0] != ':' && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
-			return false
-		}
-	}
-	if strings.HasSuffix(name, "-bin") {
-		return true
-	}
-	for _, v := range values {
-		for _, c := range []byte(v) {
-			if c < 0x20 || c > 0x7E {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// maxSize is the size in bytes up to which messages are sent.
-func (r *request) maxSize() int {
-	most := math.MaxInt32
-	for _, o := range r.options {
-		if limit, ok := o.(grpc.MaxSendMsgSizeCallOption); ok {
-			most = limit.MaxSendMsgSize
-		}
-	}
-	return most
 }
 
 // retryInfo gives the pause that a status asks for; 0 or less where it asks for none.

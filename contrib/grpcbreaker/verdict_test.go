@@ -114,7 +114,7 @@ func TestG11_ADeadServerIsAFailure(t *testing.T) {
 			t.Errorf("%s: %v", k.name, err)
 		}
 		failed++
-		expect(t, guarded.Breakers().Get(conn.CanonicalTarget()), k.name, counts{failure: failed})
+		expect(t, breakerOf(guarded, conn), k.name, counts{failure: failed})
 	}
 }
 

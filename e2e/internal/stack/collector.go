@@ -1,18 +1,15 @@
-// Package stack starts the real OpenTelemetry Collector and Prometheus for a test, with the configurations that
-// users are given, and stops them when the test ends.
+// Package stack starts the real programs that deploy/ has configurations for: the OpenTelemetry Collector, Prometheus,
+// Alertmanager, Loki and Jaeger, with those files as users are given them, each alone for a test or all of them
+// together, and stops them again.
 package stack
 
 import (
 	"context"
-	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// startTries: a port that was free may be taken before the collector binds it.
-const startTries = 3
 
 // Collector is a running collector process with deploy/otel-collector.yaml. Its methods are for
 // the goroutine of the test.
@@ -41,18 +38,22 @@ func Start(t testing.TB, env ...string) *Collector {
 // StartWith is Start with further configurations, named as the files of deploy/ are.
 func StartWith(t testing.TB, options []string, env ...string) *Collector {
 	t.Helper()
-	p := findPlace(t)
-	args := append(p.configs(options...), "--config", p.overlay())
-	for try := 1; ; try++ {
-		c, err := start(t, env, p.binary(t, "otelcol"), args...)
-		if err == nil {
-			c.stopAtEnd(t, "the collector")
-			return c
-		}
-		if try == startTries || !strings.Contains(c.Output(), "address already in use") {
-			t.Fatalf("starting the collector: %v\nits output:\n%s", err, c.Output())
-		}
+	s := siteOf(t)
+	dir := t.TempDir()
+	c, err := again(func() (*Collector, error) {
+		c := &Collector{logsFile: filepath.Join(dir, "logs.jsonl"), tracesFile: filepath.Join(dir, "traces.jsonl")}
+		return c, c.start(s, append([]string{
+			"COLLECTOR_LOGS_EXPORTER=file/logs",
+			"COLLECTOR_TRACES_EXPORTER=file/traces",
+			"E2E_LOGS_FILE=" + c.logsFile,
+			"E2E_TRACES_FILE=" + c.tracesFile,
+		}, env...), append(configs(s, options...), "--config", filepath.Join(s.Root, "e2e", "internal", "stack", "overlay.yaml"))...)
+	})
+	if err != nil {
+		t.Fatalf("starting the collector: %v", err)
 	}
+	c.stopAtEnd(t, "the collector")
+	return c
 }
 
 // Validate has the collector check deploy/otel-collector.yaml, as it is, in an environment of env
@@ -65,57 +66,54 @@ func Validate(t *testing.T, env ...string) (string, error) {
 // ValidateWith is Validate with further configurations, named as the files of deploy/ are.
 func ValidateWith(t *testing.T, options []string, env ...string) (string, error) {
 	t.Helper()
-	p := findPlace(t)
-	cmd := exec.CommandContext(t.Context(), p.binary(t, "otelcol"), append([]string{"validate"}, p.configs(options...)...)...)
+	s := siteOf(t)
+	binary, err := s.binary("otelcol")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"validate"}, configs(s, options...)...)...)
 	cmd.Env = append([]string{}, env...) // not nil, which would stand for this process's
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-func start(t testing.TB, env []string, binary string, args ...string) (*Collector, error) {
-	t.Helper()
-	dir := t.TempDir()
-	addr, err := freeAddresses(t.Context(), 5)
+// configs are the flags of the collector's configuration that users are given, with some of its options.
+func configs(s *Site, options ...string) []string {
+	var flags []string
+	for _, name := range append([]string{"otel-collector.yaml"}, options...) {
+		flags = append(flags, "--config", s.deploy(name))
+	}
+	return flags
+}
+
+func (c *Collector) start(s *Site, env []string, args ...string) error {
+	binary, err := s.binary("otelcol")
 	if err != nil {
-		t.Fatal(err)
+		return err
+	}
+	addr, err := s.addresses("127.0.0.1:4317", "127.0.0.1:4318", "127.0.0.1:8889", "127.0.0.1:13133", "127.0.0.1:8888")
+	if err != nil {
+		return err
+	}
+	storage, err := s.folder("otelcol")
+	if err != nil {
+		return err
 	}
 	selfHost, selfPort, _ := strings.Cut(addr[4], ":")
-	c := &Collector{
-		GRPC:       addr[0],
-		HTTP:       "http://" + addr[1],
-		Prometheus: "http://" + addr[2] + "/metrics",
-		health:     "http://" + addr[3] + "/",
-		logsFile:   filepath.Join(dir, "logs.jsonl"),
-		tracesFile: filepath.Join(dir, "traces.jsonl"),
-	}
-	err = c.run(t, append([]string{
+	c.GRPC, c.HTTP = addr[0], "http://"+addr[1]
+	c.Prometheus, c.health = "http://"+addr[2]+"/metrics", "http://"+addr[3]+"/"
+	if err := c.run(s, append([]string{
 		"COLLECTOR_OTLP_GRPC=" + addr[0],
 		"COLLECTOR_OTLP_HTTP=" + addr[1],
 		"COLLECTOR_PROMETHEUS=" + addr[2],
 		"COLLECTOR_HEALTH=" + addr[3],
 		"COLLECTOR_SELF_HOST=" + selfHost,
 		"COLLECTOR_SELF_PORT=" + selfPort,
-		"COLLECTOR_STORAGE=" + filepath.Join(dir, "storage"),
-		"COLLECTOR_LOGS_EXPORTER=file/logs",
-		"COLLECTOR_TRACES_EXPORTER=file/traces",
-		"E2E_LOGS_FILE=" + c.logsFile,
-		"E2E_TRACES_FILE=" + c.tracesFile,
-	}, env...), binary, args...)
-	if err != nil {
-		return c, err
-	}
-	if err := c.waitReady(t.Context()); err != nil {
-		return c, errors.Join(err, c.kill())
-	}
-	return c, nil
-}
-
-// waitReady polls the health page until it answers 200.
-func (c *Collector) waitReady(ctx context.Context) error {
-	return c.waitFor(ctx, func(ctx context.Context) error {
-		_, err := get(ctx, c.health, "")
+		"COLLECTOR_STORAGE=" + storage,
+	}, env...), binary, args...); err != nil {
 		return err
-	})
+	}
+	return c.waitPage(s.Life, c.health)
 }
 
 // Page fetches the metrics that have arrived, in the format that accept asks for.

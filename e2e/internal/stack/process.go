@@ -20,24 +20,44 @@ const (
 	stopTimeout  = 15 * time.Second
 )
 
-// process is a program that a test has started.
+// process is a program that was started.
 type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process has ended; exit is set before
 	exit   error
 	output output
+
+	// impatient is how long it has to end, after which it is killed and nothing is wrong with that; 0: it has to end by
+	// itself.
+	impatient time.Duration
 }
 
 // run starts a program. It has nothing of this process's environment: the OTEL_* variables that a test
 // sets for its own SDK would reach the program's.
-func (p *process) run(t testing.TB, env []string, binary string, args ...string) error {
-	t.Helper()
-	p.cmd = exec.CommandContext(lifetime(t), binary, args...)
+func (p *process) run(s *Site, env []string, binary string, args ...string) error {
+	p.cmd = exec.CommandContext(s.Life, binary, args...)
 	p.cmd.Env = append([]string{}, env...) // not nil, which would stand for this process's
+	p.cmd.Dir = s.Dir
 	p.cmd.Stdout = &p.output
 	p.cmd.Stderr = &p.output
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: s.Apart}
+	return p.start()
+}
+
+// rerun starts the same program again, with all that it had.
+func (p *process) rerun(life context.Context) error {
+	old := p.cmd
+	p.cmd = exec.CommandContext(life, old.Path, old.Args[1:]...)
+	p.cmd.Env, p.cmd.Dir, p.cmd.SysProcAttr = old.Env, old.Dir, old.SysProcAttr
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	return p.start()
+}
+
+func (p *process) start() error {
 	p.exited = make(chan struct{})
 	if err := p.cmd.Start(); err != nil {
+		p.exit = err
+		close(p.exited)
 		return err
 	}
 	go func() {
@@ -45,23 +65,6 @@ func (p *process) run(t testing.TB, env []string, binary string, args ...string)
 		close(p.exited)
 	}()
 	return nil
-}
-
-// lifetime ends when the time for the whole test binary is nearly up. It would otherwise end without a
-// cleanup, and leave the process running.
-func lifetime(t testing.TB) context.Context {
-	t.Helper()
-	limited, ok := t.(interface{ Deadline() (time.Time, bool) }) // a benchmark is not
-	if !ok {
-		return context.Background()
-	}
-	deadline, ok := limited.Deadline()
-	if !ok {
-		return context.Background()
-	}
-	ctx, cancel := context.WithDeadline(context.Background(), deadline.Add(-time.Second))
-	t.Cleanup(cancel) // after the cleanup that stops the process, which is registered later
-	return ctx
 }
 
 // stopAtEnd stops the process when the test ends, and shows its output if the test has failed.
@@ -77,7 +80,7 @@ func (p *process) stopAtEnd(t testing.TB, name string) {
 	})
 }
 
-// waitFor polls until ready returns no error.
+// waitFor polls until ready returns no error. Where it never does, the process is killed.
 func (p *process) waitFor(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -93,10 +96,21 @@ func (p *process) waitFor(ctx context.Context, ready func(context.Context) error
 		case <-p.exited:
 			return fmt.Errorf("it ended before it was ready: %w", p.exit)
 		case <-ctx.Done():
-			return fmt.Errorf("not ready after %v: %w", startTimeout, err)
+			return errors.Join(fmt.Errorf("not ready after %v: %w", startTimeout, err), p.kill())
 		}
 	}
 }
+
+// waitPage polls a page until it answers 200.
+func (p *process) waitPage(ctx context.Context, url string) error {
+	return p.waitFor(ctx, func(ctx context.Context) error {
+		_, err := get(ctx, url, "")
+		return err
+	})
+}
+
+// Exited is closed when the process has ended, for whatever reason.
+func (p *process) Exited() <-chan struct{} { return p.exited }
 
 // Stop ends the process as an operator would, by SIGTERM, so that it first passes on all that it holds.
 // Stopping twice is harmless. An error means that it did not end, or not cleanly.
@@ -109,12 +123,21 @@ func (p *process) Stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return errors.Join(err, p.kill())
 	}
+	limit := stopTimeout
+	if p.impatient > 0 {
+		limit = p.impatient
+	}
 	select {
 	case <-p.exited:
 		return p.exit
-	case <-time.After(stopTimeout):
-		return errors.Join(fmt.Errorf("still running %v after SIGTERM", stopTimeout), p.kill())
+	case <-time.After(limit):
 	}
+	err := p.kill()
+	if p.impatient > 0 {
+		p.exit = err // as it was meant to end; whoever reads it has seen exited closed before
+		return err
+	}
+	return errors.Join(fmt.Errorf("still running %v after SIGTERM", limit), err)
 }
 
 func (p *process) kill() error {
@@ -130,7 +153,7 @@ func (p *process) kill() error {
 func (p *process) Output() string { return p.output.String() }
 
 func get(ctx context.Context, url, accept string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +167,7 @@ func get(ctx context.Context, url, accept string) ([]byte, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s", url, resp.Status)
+		err = fmt.Errorf("GET %s: %s: %.200s", url, resp.Status, body)
 	}
 	return body, err
 }

@@ -2,14 +2,12 @@ package stack
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"testing"
 
 	"github.com/prometheus/client_golang/api"
@@ -31,7 +29,15 @@ type Prometheus struct {
 	URL string
 	API v1.API
 
+	dir string
 	process
+}
+
+// Feeds are what a Prometheus is connected to.
+type Feeds struct {
+	Services, Collectors []Target
+	Alertmanagers        []Target // alerts are sent there
+	Flags                []string // further ones of the command line
 }
 
 // StartPrometheus starts a Prometheus that scrapes services and collectors, and waits until it is ready. It
@@ -42,65 +48,109 @@ type Prometheus struct {
 // that it names.
 func StartPrometheus(t *testing.T, services, collectors []Target) *Prometheus {
 	t.Helper()
-	place := findPlace(t)
-	dir := t.TempDir()
-	config, err := os.ReadFile(filepath.Join(place.root, "deploy", "prometheus", "prometheus.yml"))
+	return StartPrometheusWith(t, Feeds{Services: services, Collectors: collectors}, scrapeOften)
+}
+
+// StartPrometheusWith is StartPrometheus with all that it can be connected to, and nothing changed in the files of
+// deploy/prometheus but what rewrite (nil: nothing) makes of them.
+func StartPrometheusWith(t *testing.T, feeds Feeds, rewrite func(name string, content []byte) ([]byte, error)) *Prometheus {
+	t.Helper()
+	s := siteOf(t)
+	s.Rewrite = rewrite
+	p, err := again(func() (*Prometheus, error) {
+		p := &Prometheus{}
+		return p, p.start(s, feeds)
+	})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("starting Prometheus: %v", err)
+	}
+	p.stopAtEnd(t, "Prometheus")
+	return p
+}
+
+// scrapeOften sets the interval of scrapes to ScrapeInterval.
+func scrapeOften(name string, content []byte) ([]byte, error) {
+	if name != "prometheus/prometheus.yml" {
+		return content, nil
 	}
 	const interval = "scrape_interval: 15s"
-	if bytes.Count(config, []byte(interval)) != 1 {
-		t.Fatalf("prometheus.yml does not have the line %q once", interval)
+	if bytes.Count(content, []byte(interval)) != 1 {
+		return nil, fmt.Errorf("%s does not have the line %q once", name, interval)
 	}
-	config = bytes.Replace(config, []byte(interval), []byte("scrape_interval: "+ScrapeInterval), 1)
-	for name, content := range map[string][]byte{
-		"prometheus.yml":         config,
-		"targets/services.yml":   targetFile(t, services),
-		"targets/collectors.yml": targetFile(t, collectors),
-	} {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, content, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return bytes.Replace(content, []byte(interval), []byte("scrape_interval: "+ScrapeInterval), 1), nil
+}
 
-	p := &Prometheus{}
-	if err := p.run(t, nil, place.binary(t, "prometheus"),
-		"--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address=127.0.0.1:0",
+func (p *Prometheus) start(s *Site, feeds Feeds) error {
+	binary, err := s.binary("prometheus")
+	if err != nil {
+		return err
+	}
+	addr, err := s.addresses("127.0.0.1:9090")
+	if err != nil {
+		return err
+	}
+	if p.dir, err = s.folder("prometheus"); err != nil {
+		return err
+	}
+	if err := s.copyFolder("prometheus", p.dir); err != nil {
+		return err
+	}
+	if err := p.setTargets(feeds); err != nil {
+		return err
+	}
+	p.URL = "http://" + addr[0]
+	if err := p.run(s, nil, binary, append([]string{
+		"--config.file=" + filepath.Join(p.dir, "prometheus.yml"),
+		"--storage.tsdb.path=" + filepath.Join(p.dir, "data"),
+		"--web.listen-address=" + addr[0],
+		"--web.external-url=" + p.URL,
 		"--enable-feature=exemplar-storage",
 		"--web.enable-otlp-receiver",
 		"--web.enable-remote-write-receiver",
 		"--scrape.discovery-reload-interval=100ms", // or the first scrape is five seconds away
-	); err != nil {
-		t.Fatalf("starting Prometheus: %v", err)
-	}
-	p.stopAtEnd(t, "Prometheus")
-	if err := p.waitFor(t.Context(), p.ready); err != nil {
-		t.Fatalf("starting Prometheus: %v", err)
+		"--log.level=warn",
+	}, feeds.Flags...)...); err != nil {
+		return err
 	}
 	client, err := api.NewClient(api.Config{Address: p.URL})
 	if err != nil {
-		t.Fatal(err)
+		return errors.Join(err, p.kill())
 	}
 	p.API = v1.NewAPI(client)
-	return p
+	return p.waitPage(s.Life, p.URL+"/-/ready")
+}
+
+// setTargets writes the files of targets that prometheus.yml names. Prometheus notices changes of them.
+func (p *Prometheus) setTargets(feeds Feeds) error {
+	for name, targets := range map[string][]Target{
+		"services": feeds.Services, "collectors": feeds.Collectors, "alertmanagers": feeds.Alertmanagers,
+	} {
+		content, err := targetFile(targets)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(p.dir, "targets", name+".yml"), content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CheckPrometheus has promtool check deploy/prometheus/prometheus.yml, as it is, with the files that it names, and
 // returns what it prints.
 func CheckPrometheus(t *testing.T) (string, error) {
 	t.Helper()
-	place := findPlace(t)
-	config := filepath.Join(place.root, "deploy", "prometheus", "prometheus.yml")
-	out, err := exec.CommandContext(t.Context(), place.binary(t, "promtool"), "check", "config", config).CombinedOutput()
+	s := siteOf(t)
+	binary, err := s.binary("promtool")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(t.Context(), binary, "check", "config", s.deploy("prometheus/prometheus.yml")).CombinedOutput()
 	return string(out), err
 }
 
 // targetFile is a file of targets. JSON is YAML, too.
-func targetFile(t *testing.T, targets []Target) []byte {
-	t.Helper()
+func targetFile(targets []Target) ([]byte, error) {
 	type group struct {
 		Targets []string          `json:"targets"`
 		Labels  map[string]string `json:"labels,omitempty"`
@@ -113,24 +163,5 @@ func targetFile(t *testing.T, targets []Target) []byte {
 		}
 		groups = append(groups, g)
 	}
-	content, err := json.Marshal(groups)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
-}
-
-// listening is the line in which Prometheus tells the port that the kernel gave it.
-var listening = regexp.MustCompile(`msg="Listening on" component=web address=(\S+)`)
-
-func (p *Prometheus) ready(ctx context.Context) error {
-	line := listening.FindStringSubmatch(p.Output())
-	if line == nil {
-		return errors.New("it has not told its address")
-	}
-	p.URL = "http://" + line[1]
-	if _, err := get(ctx, p.URL+"/-/ready", ""); err != nil {
-		return fmt.Errorf("its address is known: %w", err)
-	}
-	return nil
+	return json.Marshal(groups)
 }

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -26,14 +25,13 @@ func (c *Collector) Restart(t testing.TB) {
 	t.Helper()
 	for begin := time.Now(); ; {
 		before := len(c.Output())
-		err := c.run(t, c.cmd.Env, c.cmd.Path, c.cmd.Args[1:]...)
+		err := c.rerun(lifetime(t))
 		if err != nil {
 			t.Fatalf("restarting the collector: %v", err)
 		}
-		if err = c.waitReady(t.Context()); err == nil {
+		if err = c.waitPage(t.Context(), c.health); err == nil {
 			break
 		}
-		err = errors.Join(err, c.kill())
 		// A port may be taken for a moment: what connects from this machine takes its own from the same range.
 		said := c.Output()[before:]
 		if !strings.Contains(said, "address already in use") || time.Since(begin) > restartTimeout {

@@ -1,0 +1,57 @@
+package docs_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/control"
+)
+
+// The audit records of operations.md are what comes out, to the byte.
+func TestTheAuditOfOperationsIsWhatComesOut(t *testing.T) {
+	parts := example.FindStringSubmatch(read(t, "operations.md"))
+	if parts == nil || parts[2] != "audit" {
+		t.Fatal("there is no example")
+	}
+	var lines bytes.Buffer
+	synctest.Test(t, func(t *testing.T) {
+		const token = "0123456789abcdef0123456789abcdef"
+		group, err := breaker.NewGroup(breaker.Config{Service: "payments"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Get("https://payments.example")
+		handler, err := control.Handler([]control.Source{group}, control.WithToken("alice", token),
+			control.WithSlog(slog.New(slog.NewJSONHandler(&lines, nil))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		post := func(r *http.Request, token, address string) {
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.RemoteAddr = address
+			handler.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		request := func() *http.Request {
+			return httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"action":"force_open","service":"payments",`+
+				`"endpoint":"https://payments.example","reason":"migration","for":"15m"}`))
+		}
+		id, _ := trace.TraceIDFromHex("4bf92f3577b34da6a3ce929d0e0e4736")
+		span, _ := trace.SpanIDFromHex("00f067aa0ba902b7")
+		r := request()
+		post(r.WithContext(trace.ContextWithSpanContext(r.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span}))),
+			token, "192.0.2.7:1234")
+		post(request(), "a wrong one", "192.0.2.66:1234")
+	})
+	if got := lines.String(); got != parts[3] {
+		t.Errorf("the example is not what comes out:\n%s", got)
+	}
+}
