@@ -147,6 +147,12 @@ func (b *Breaker) publicState() State {
 
 // setRules puts a checked configuration in force.
 func (b *Breaker) setRules(c Config, given *Config, engine string) {
+	r := &rules{Config: c, given: given, engine: engine}
+	if engine != "" {
+		r.flags = mirrored // it judges nothing, so it wants no window
+		b.rules.Store(r)
+		return
+	}
 	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
@@ -155,10 +161,6 @@ func (b *Breaker) setRules(c Config, given *Config, engine string) {
 		if c.WindowDuration > 0 {
 			b.windowEnd.Store(0)
 		}
-	}
-	r := &rules{Config: c, given: given, engine: engine}
-	if engine != "" {
-		r.flags |= mirrored
 	}
 	if c.SlowCallDuration > 0 {
 		r.flags |= timed

@@ -58,7 +58,8 @@ func TestAMirrorShowsWhatItIsTold(t *testing.T) {
 			opened.Context.Value(key{}) != "opening" || opened.Reason.Rule != breaker.RuleFailureRate {
 			t.Errorf("opened: %+v", opened)
 		}
-		if half.Context.Value(key{}) != "opening" || half.OutageID != opened.OutageID {
+		if half.Context.Value(key{}) != "opening" || half.OutageID != opened.OutageID ||
+			half.Reason != (breaker.Reason{Rule: breaker.RuleDelayElapsed, Observed: 30, Threshold: 10}) {
 			t.Errorf("half-open: %+v", half)
 		}
 		if closed.RecoveryDuration != 30*time.Second || closed.BlockedCount != 2 || closed.SuccessCount != 1 {
@@ -86,7 +87,7 @@ func TestAMirrorDecidesNothing(t *testing.T) {
 			b.ForceOpen("")
 			b.Disable("")
 			b.Reset()
-			if err := b.Reconfigure(breaker.Config{}); err == nil {
+			if b.Reconfigure(breaker.Config{}) == nil || b.Adjust(func(*breaker.Config) error { return nil }) == nil {
 				t.Errorf("%s: it was reconfigured", when)
 			}
 			time.Sleep(time.Hour)
@@ -152,7 +153,109 @@ func TestAMirrorRefusesWhatIsWrong(t *testing.T) {
 	if c := m.Breaker().Snapshot().Config; c.RecoveryTimeout != 0 || c.MaxProbes != 0 {
 		t.Errorf("unknown settings were made up: %+v", c)
 	}
-	if got := m.String(); got != "other payments (db)" {
-		t.Error(got)
+}
+
+// onCall is a listener on the call itself that does what it is told.
+type onCall struct {
+	breaker.ListenerFunc
+	transition func(context.Context, breaker.Event)
+	blocked    func(context.Context, *breaker.OpenError)
+}
+
+func (l onCall) OnCallTransition(ctx context.Context, e breaker.Event) { l.transition(ctx, e) }
+func (l onCall) OnBlocked(ctx context.Context, rejection *breaker.OpenError) {
+	l.blocked(ctx, rejection)
+}
+
+// TestG07_AMirrorCallsNobodyUnderTheOthersLock has a listener take the lock under which the other breaker reports.
+func TestG07_AMirrorCallsNobodyUnderTheOthersLock(t *testing.T) {
+	var other sync.Mutex
+	var seen []string
+	take := func(what string) {
+		other.Lock()
+		defer other.Unlock()
+		seen = append(seen, what)
+	}
+	m := mustMirror(t, breaker.Config{}, onCall{
+		ListenerFunc: func(e breaker.Event) { take("told of " + e.To.String()) },
+		transition:   func(_ context.Context, e breaker.Event) { take("on call " + e.To.String()) },
+		blocked:      func(_ context.Context, why *breaker.OpenError) { take("blocked " + why.State.String()) },
+	})
+	report := func(ctx context.Context, to breaker.State, o breaker.Outcome) {
+		other.Lock()
+		m.Count(ctx, breaker.Result{Outcome: o, ErrorType: "timeout"})
+		after := m.Move(ctx, breaker.Move{To: to})
+		again := m.Move(ctx, breaker.Move{To: to})
+		other.Unlock()
+		after()
+		again()
+		if err := m.Breaker().Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report(t.Context(), breaker.Open, breaker.Failure)
+	m.Blocked(t.Context())
+	report(nil, breaker.HalfOpen, breaker.Ignored) //nolint:staticcheck // of no call
+	report(t.Context(), breaker.Closed, breaker.Success)
+	slices.Sort(seen[:2]) // what is told comes on a goroutine of its own
+	slices.Sort(seen[len(seen)-2:])
+	if want := []string{"on call open", "told of open", "blocked open", "told of half_open", "on call closed",
+		"told of closed"}; !slices.Equal(seen, want) {
+		t.Errorf("%q, want %q", seen, want)
+	}
+}
+
+func TestG02_AMirrorsLateResultBearsOnNothing(t *testing.T) {
+	m := mustMirror(t, breaker.Config{SlowCallDuration: time.Second})
+	expect := func(when string, consecutive int, success, failure, slow uint64) {
+		t.Helper()
+		if s := m.Breaker().Snapshot(); s.ConsecutiveFailures != consecutive || s.Success != success || s.Failure != failure ||
+			s.Slow != slow || s.Ignored != 0 {
+			t.Errorf("%s: %+v", when, s)
+		}
+	}
+	failed := breaker.Result{Outcome: breaker.Failure}
+	m.Late(t.Context(), failed)
+	expect("a late failure", 0, 0, 1, 0)
+	m.Count(t.Context(), failed)
+	m.Count(t.Context(), failed)
+	m.Late(t.Context(), breaker.Result{})
+	expect("a late success", 2, 1, 3, 0)
+	m.Count(t.Context(), breaker.Result{})
+	m.Count(t.Context(), breaker.Result{})
+	expect("successes", 0, 3, 3, 0)
+	m.Count(t.Context(), breaker.Result{Elapsed: 2 * time.Second})
+	m.Late(t.Context(), breaker.Result{Elapsed: 2 * time.Second})
+	m.Count(t.Context(), breaker.Result{Elapsed: time.Second})
+	expect("slow ones", 0, 6, 3, 2)
+
+	m.Move(t.Context(), breaker.Move{To: breaker.Open})
+	m.Move(t.Context(), breaker.Move{To: breaker.HalfOpen})
+	m.Late(t.Context(), failed)
+	m.Late(t.Context(), breaker.Result{})
+	var closed breaker.Event
+	m.Subscribe(breaker.ListenerFunc(func(e breaker.Event) { closed = e }))
+	m.Move(t.Context(), breaker.Move{To: breaker.Closed})
+	if err := m.Breaker().Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if closed.FailureCount != 0 || closed.SuccessCount != 0 {
+		t.Errorf("the outage has late results: %+v", closed)
+	}
+}
+
+// hostile is an error whose methods are not to be trusted.
+type hostile struct{ error }
+
+func (hostile) ErrorType() string { panic("no") }
+
+func TestErrorTypeOfNamesWhatEventsDo(t *testing.T) {
+	for want, err := range map[string]error{
+		"": nil, "timeout": context.DeadlineExceeded, "*errors.errorString": errors.New("secret"),
+		"breaker_test.hostile": hostile{errors.New("secret")}, "circuit_open": &breaker.OpenError{},
+	} {
+		if got := breaker.ErrorTypeOf(err); got != want {
+			t.Errorf("%v is %q, want %q", err, got, want)
+		}
 	}
 }

@@ -108,8 +108,8 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		o.openSince = now.mono
 		switch {
 		case c.engine != "":
-			if o.due = 0; by.asked > 0 {
-				o.delay, o.due = by.asked, after(now.mono, by.asked)
+			if o.delay, o.due = by.asked, 0; by.asked > 0 {
+				o.due = after(now.mono, by.asked)
 				retryAt = now.wall.Add(by.asked)
 			}
 		case b.override != ForcedOpen:
@@ -120,6 +120,9 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		}
 	case HalfOpen:
 		retryAt = now.wall
+		if c.engine != "" {
+			break // its probes are not ours
+		}
 		leases := make([]lease, c.MaxProbes)
 		o.probes = make([]*lease, 0, c.MaxProbes)
 		o.spare = make([]*lease, 0, c.MaxProbes)
