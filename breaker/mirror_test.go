@@ -195,7 +195,7 @@ func TestG07_AMirrorCallsNobodyUnderTheOthersLock(t *testing.T) {
 	}
 	report(t.Context(), breaker.Open, breaker.Failure)
 	m.Blocked(t.Context())
-	report(nil, breaker.HalfOpen, breaker.Ignored) //nolint:staticcheck // of no call
+	report(nil, breaker.HalfOpen, breaker.Ignored)
 	report(t.Context(), breaker.Closed, breaker.Success)
 	slices.Sort(seen[:2]) // what is told comes on a goroutine of its own
 	slices.Sort(seen[len(seen)-2:])
