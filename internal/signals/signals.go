@@ -3,6 +3,7 @@
 package signals
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,11 @@ func (c *Capture) Lines() ([]string, error) {
 		return nil, err
 	}
 	t := &teller{spans: map[trace.SpanID]string{}, outages: map[string]string{}}
-	for _, s := range c.spans.Ended() {
+	spans := c.spans.Ended()
+	slices.SortFunc(spans, func(a, b sdktrace.ReadOnlySpan) int { // the outage's is ended on a goroutine of its own
+		return cmp.Or(a.EndTime().Compare(b.EndTime()), cmp.Compare(a.Name(), b.Name()))
+	})
+	for _, s := range spans {
 		t.spans[s.SpanContext().SpanID()] = s.Name()
 	}
 	lines := append([]string{}, series...)
@@ -122,7 +127,7 @@ func (c *Capture) Lines() ([]string, error) {
 		lines = append(lines, fmt.Sprintf("record %s %v %q at %s of %q: %s", r.EventName(), r.Severity(), r.Body().AsString(),
 			moment(r.Timestamp()), t.spans[r.SpanID()], t.attributes(all)))
 	}
-	for _, s := range c.spans.Ended() {
+	for _, s := range spans {
 		lines = append(lines, fmt.Sprintf("span %s from %s to %s: %s", s.Name(), moment(s.StartTime()), moment(s.EndTime()),
 			t.attributes(s.Attributes())))
 		for _, e := range s.Events() {
