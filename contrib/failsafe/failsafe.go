@@ -2,9 +2,7 @@ package failsafe
 
 import (
 	"context"
-	"fmt"
 	"iter"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -108,7 +106,11 @@ func (cb *CircuitBreaker[R]) Close() { cb.do(cause{manual: true}, cb.CircuitBrea
 // count counts a call and then has the peer record it.
 func (cb *CircuitBreaker[R]) count(by cause, o breaker.Outcome, record func()) {
 	cb.do(by, func() {
-		cb.mirror.Count(by.ctx, breaker.Result{Outcome: o, ErrorType: by.errorType})
+		count := cb.mirror.Count
+		if cb.IsOpen() {
+			count = cb.mirror.Late // the peer records it, and it bears on nothing
+		}
+		count(by.ctx, breaker.Result{Outcome: o, ErrorType: by.errorType})
 		record()
 	})
 }
@@ -151,7 +153,8 @@ func (cb *CircuitBreaker[R]) changed(e circuitbreaker.StateChangedEvent) {
 	}
 }
 
-// wake has the peer made half-open when the open period is over, for alone it would wait for a call.
+// wake has the mirror half-open when the open period is over: the next call will be let through. The peer itself is open
+// until that call comes, and stays so, for results that come meanwhile bear on nothing.
 func (cb *CircuitBreaker[R]) wake(after time.Duration) {
 	if cb.timer != nil {
 		cb.timer.Stop()
@@ -162,21 +165,16 @@ func (cb *CircuitBreaker[R]) wake(after time.Duration) {
 	}
 }
 
-// look is the timer's. A panic in the builder's listeners would end the process here.
+// look is the timer's.
 func (cb *CircuitBreaker[R]) look(period uint64) {
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Default().Error("failsafe: a listener of the circuit breaker panicked", "panic_type", fmt.Sprintf("%T", p))
-		}
-	}()
-	cb.do(cause{}, func() {
-		if cb.opened != period || !cb.IsOpen() {
-			return
-		}
-		if left := cb.RemainingDelay(); left > 0 {
-			cb.wake(left)
-			return
-		}
-		cb.CircuitBreaker.HalfOpen()
-	})
+	cb.mu.Lock()
+	defer cb.mu.Unlock()
+	if cb.opened != period || !cb.IsOpen() {
+		return
+	}
+	if left := cb.RemainingDelay(); left > 0 {
+		cb.wake(left)
+		return
+	}
+	cb.mirror.Move(nil, breaker.Move{To: breaker.HalfOpen, Reason: breaker.Reason{Rule: breaker.RuleDelayElapsed}}) //nolint:staticcheck // no call caused it
 }
