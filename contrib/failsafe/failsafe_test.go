@@ -353,3 +353,7 @@ func TestG19_NothingIsLeftOfABreakerThatIsGone(t *testing.T) {
 		runtime.Gosched()
 	}
 }
+
+func contextWith(t *testing.T, key, value any) context.Context {
+	return context.WithValue(t.Context(), key, value)
+}
