@@ -60,9 +60,9 @@ func (b *Builder[R]) Build() (*CircuitBreaker[R], error) {
 		return nil, err
 	}
 	cb := &CircuitBreaker[R]{mirror: m, known: &known}
-	cb.CircuitBreaker = b.peer.OnStateChanged(cb.changed).Build()
+	cb.peer = b.peer.OnStateChanged(cb.changed).Build()
 	var none R
-	cb.judge = cb.CircuitBreaker.ToExecutor(none).(policy.Executor[R]).IsFailure
+	cb.judge = cb.peer.ToExecutor(none).(policy.Executor[R]).IsFailure
 	return cb, nil
 }
 

@@ -21,7 +21,7 @@ var _ policy.Executor[any] = (*executor[any])(nil)
 
 // ToExecutor is for failsafe-go, which composes policies by it.
 func (cb *CircuitBreaker[R]) ToExecutor(typeToken R) any {
-	e := &executor[R]{peer: cb.CircuitBreaker.ToExecutor(typeToken).(policy.Executor[R]), cb: cb}
+	e := &executor[R]{peer: cb.peer.ToExecutor(typeToken).(policy.Executor[R]), cb: cb}
 	e.Executor = e
 	return e
 }

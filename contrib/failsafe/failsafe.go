@@ -11,11 +11,11 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
 
-const (
-	// Engine names the make of these breakers in a [breaker.Snapshot] and on the health page.
-	Engine = "failsafe-go"
+// Engine names the make of these breakers in a [breaker.Snapshot] and on the health page.
+const Engine = "failsafe-go"
 
-	// Reasons in failsafe-go's own words.
+// Reasons in failsafe-go's own words.
+const (
 	RuleFailureThresholdRatio  = "failure_threshold_ratio"  // observed and threshold: failures among the last calls
 	RuleFailureThresholdPeriod = "failure_threshold_period" // observed and threshold: failures in the period
 	RuleManual                 = "manual"                   // the program called Open, HalfOpen or Close
@@ -24,10 +24,10 @@ const (
 // CircuitBreaker is one of failsafe-go that can be observed: a [circuitbreaker.CircuitBreaker], for use alone or as a
 // policy of an executor. Make it with [NewBuilder]. All methods may be called concurrently.
 type CircuitBreaker[R any] struct {
-	circuitbreaker.CircuitBreaker[R] // the peer
-	judge                            func(result R, err error) (failed bool)
-	mirror                           *breaker.Mirror
-	known                            *known[R]
+	peer[R]
+	judge  func(result R, err error) (failed bool)
+	mirror *breaker.Mirror
+	known  *known[R]
 
 	// One at a time, whatever may move the peer: it lets go of its own lock before it tells of a transition, so that two
 	// could be told in the wrong order.
@@ -37,6 +37,11 @@ type CircuitBreaker[R any] struct {
 	onCall []func()
 	timer  *time.Timer // for the end of the open period; nil before the first one
 	opened uint64      // open periods so far
+}
+
+// peer is failsafe-go's own, under a name that keeps others from going past the lock.
+type peer[R any] interface {
+	circuitbreaker.CircuitBreaker[R]
 }
 
 // cause is what may move the peer.
@@ -60,7 +65,7 @@ func (cb *CircuitBreaker[R]) Subscribe(l breaker.Listener) (cancel func()) {
 
 // TryAcquirePermit is failsafe-go's, and counts a refusal.
 func (cb *CircuitBreaker[R]) TryAcquirePermit() (acquired bool) {
-	cb.do(cause{}, func() { acquired = cb.CircuitBreaker.TryAcquirePermit() })
+	cb.do(cause{}, func() { acquired = cb.peer.TryAcquirePermit() })
 	if !acquired {
 		cb.mirror.Blocked(nil) //nolint:staticcheck // there is none, and none is made up
 	}
@@ -78,7 +83,7 @@ func (cb *CircuitBreaker[R]) RecordError(err error) {
 
 func (cb *CircuitBreaker[R]) record(result R, err error) {
 	if cb.judge(result, err) {
-		cb.count(cause{errorType: breaker.ErrorTypeOf(err)}, breaker.Failure, cb.CircuitBreaker.RecordFailure)
+		cb.count(cause{errorType: breaker.ErrorTypeOf(err)}, breaker.Failure, cb.peer.RecordFailure)
 	} else {
 		cb.RecordSuccess()
 	}
@@ -86,22 +91,22 @@ func (cb *CircuitBreaker[R]) record(result R, err error) {
 
 // RecordSuccess is failsafe-go's, and counts the call.
 func (cb *CircuitBreaker[R]) RecordSuccess() {
-	cb.count(cause{}, breaker.Success, cb.CircuitBreaker.RecordSuccess)
+	cb.count(cause{}, breaker.Success, cb.peer.RecordSuccess)
 }
 
 // RecordFailure is failsafe-go's, and counts the call.
 func (cb *CircuitBreaker[R]) RecordFailure() {
-	cb.count(cause{}, breaker.Failure, cb.CircuitBreaker.RecordFailure)
+	cb.count(cause{}, breaker.Failure, cb.peer.RecordFailure)
 }
 
 // Open is failsafe-go's.
-func (cb *CircuitBreaker[R]) Open() { cb.do(cause{manual: true}, cb.CircuitBreaker.Open) }
+func (cb *CircuitBreaker[R]) Open() { cb.do(cause{manual: true}, cb.peer.Open) }
 
 // HalfOpen is failsafe-go's.
-func (cb *CircuitBreaker[R]) HalfOpen() { cb.do(cause{manual: true}, cb.CircuitBreaker.HalfOpen) }
+func (cb *CircuitBreaker[R]) HalfOpen() { cb.do(cause{manual: true}, cb.peer.HalfOpen) }
 
 // Close is failsafe-go's.
-func (cb *CircuitBreaker[R]) Close() { cb.do(cause{manual: true}, cb.CircuitBreaker.Close) }
+func (cb *CircuitBreaker[R]) Close() { cb.do(cause{manual: true}, cb.peer.Close) }
 
 // count counts a call and then has the peer record it.
 func (cb *CircuitBreaker[R]) count(by cause, o breaker.Outcome, record func()) {

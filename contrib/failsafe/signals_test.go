@@ -4,8 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	peer "github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
@@ -22,27 +20,9 @@ const (
 )
 
 // outage gives what leaves of a breaker in an outage that is the same for all.
-func outage(t *testing.T, make func(t *testing.T) (otelcb.Source, signals.Call)) (lines []string) {
+func outage(t *testing.T, make func(*testing.T) (otelcb.Source, signals.Call)) []string {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		c := signals.New()
-		src, call := make(t)
-		r, err := c.Observe(src)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Outage(call, func(d time.Duration) {
-			time.Sleep(d)
-			synctest.Wait()
-		}, false)
-		if lines, err = c.Lines(); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Unregister(); err != nil {
-			t.Fatal(err)
-		}
-	})
-	return lines
+	return signals.Of(t, false, make)
 }
 
 func native(t *testing.T) (otelcb.Source, signals.Call) {

@@ -12,6 +12,8 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -98,6 +100,30 @@ func (c *Capture) Outage(call Call, wait func(time.Duration), ignored bool) {
 		return nil
 	})
 	do("good at last", nil)
+}
+
+// Of gives the lines of a breaker in an outage, in virtual time, so that those of two breakers are of the same moments.
+func Of(t *testing.T, ignored bool, breaker func(*testing.T) (otelcb.Source, Call)) (lines []string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := New()
+		src, call := breaker(t)
+		r, err := c.Observe(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Outage(call, func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}, ignored)
+		if lines, err = c.Lines(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Unregister(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return lines
 }
 
 // Lines gives all of it: a line for each series, each record in order, each span with its events and links. Ids of
