@@ -43,13 +43,17 @@ func New(c Config, listeners ...Listener) (*Breaker, error) {
 }
 
 func newBreaker(c Config, given *Config, subscribed []*subscription) *Breaker {
+	return makeBreaker(c, given, "", subscribed)
+}
+
+func makeBreaker(c Config, given *Config, engine string, subscribed []*subscription) *Breaker {
 	b := &Breaker{
 		stripes: newStripes(),
 		base:    time.Now().Add(-time.Second), // so that no reading of the clock is 0, which stands for none
 	}
 	b.gen = 1
 	b.setSubscribed(subscribed)
-	b.setRules(c, given)
+	b.setRules(c, given, engine)
 	b.publish()
 	return b
 }
@@ -74,7 +78,7 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	if fn == nil {
 		return errNilFunction
 	}
-	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed|aged|ringed|classified) == 0 {
+	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed|aged|ringed|classified|mirrored) == 0 {
 		return b.doPlain(ctx, uint64(w>>genShift), fn)
 	}
 	t, err := b.admit(ctx)
@@ -196,6 +200,9 @@ func (b *Breaker) Adjust(change func(*Config) error) error {
 	}
 	for {
 		have := b.rules.Load()
+		if have.engine != "" {
+			return errMirrored
+		}
 		given := *have.given
 		if err := change(&given); err != nil {
 			return err
@@ -224,7 +231,7 @@ func (b *Breaker) replaceRules(have *rules, c Config, given *Config) bool {
 		return false
 	}
 	b.advance(b.now())
-	b.setRules(c, given)
+	b.setRules(c, given, "")
 	b.publish()
 	return true
 }

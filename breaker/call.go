@@ -9,7 +9,7 @@ import (
 
 // admit decides whether a call may be made.
 func (b *Breaker) admit(ctx context.Context) (token, error) {
-	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed) == 0 {
+	if w := word(b.word.Load()); ctx != nil && w&(stateMask|timed|mirrored) == 0 {
 		return token{gen: uint64(w >> genShift)}, nil
 	}
 	return b.admitOtherwise(ctx)
@@ -20,6 +20,9 @@ func (b *Breaker) admitOtherwise(ctx context.Context) (token, error) {
 		return token{}, errNilContext
 	}
 	w := word(b.word.Load())
+	if w&mirrored != 0 {
+		return token{}, errMirrored
+	}
 	if w.state() == Closed {
 		return token{gen: uint64(w >> genShift), start: b.clock()}, nil
 	}

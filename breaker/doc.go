@@ -16,7 +16,8 @@
 // [Breaker.Do] and [Do] are for functions, [Breaker.Acquire] for calls that do not fit into one. A [Group] keeps one
 // breaker an endpoint. A [Listener] is told of every transition; [Breaker.Snapshot] gives the counts of a moment. That
 // is all the telemetry there is here: package otelcb makes metrics and spans of it, package logs log records, and
-// package transport puts it under an http.Client. This package imports the standard library only.
+// package transport puts it under an http.Client. A [Mirror] shows a breaker of another make as one of these, for adapters.
+// This package imports the standard library only.
 //
 // # What holds
 //

@@ -99,6 +99,18 @@ func errorType(err error) string {
 	}
 }
 
+// ErrorTypeOf names an error as [Event] does, for those who report a [Result] or a [Move] and must not have the error's
+// methods called later, under a lock, say. A nil error has no name. Should a method of the error panic, the error's Go
+// type is its name.
+func ErrorTypeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	r := Result{Err: err}
+	r.describe()
+	return r.ErrorType
+}
+
 // askedDelay is the pause that an error asks for by a RetryAfter method, or 0.
 func askedDelay(err error) time.Duration {
 	if asks, ok := errors.AsType[interface {

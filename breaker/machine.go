@@ -21,8 +21,9 @@ const (
 	ringed     // there is a window of calls: every result goes into it
 	classified // there is a Classify of the user's
 	shadow     // disabled: nothing is blocked
+	mirrored   // no calls go through it
 
-	genShift = 8
+	genShift = 9
 
 	// plain is what a success must not meet to be no more than counted.
 	plain = stateMask | look | timed | aged | ringed
@@ -43,8 +44,9 @@ func (w word) public() State {
 // rules is a configuration in force.
 type rules struct {
 	Config
-	given *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
-	flags word
+	given  *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
+	flags  word
+	engine string // of a mirror; empty where the breaker decides for itself
 }
 
 // machine is everything that moves, guarded by the breaker's lock.
@@ -144,7 +146,13 @@ func (b *Breaker) publicState() State {
 }
 
 // setRules puts a checked configuration in force.
-func (b *Breaker) setRules(c Config, given *Config) {
+func (b *Breaker) setRules(c Config, given *Config, engine string) {
+	r := &rules{Config: c, given: given, engine: engine}
+	if engine != "" {
+		r.flags = mirrored // it judges nothing, so it wants no window
+		b.rules.Store(r)
+		return
+	}
 	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
@@ -154,7 +162,6 @@ func (b *Breaker) setRules(c Config, given *Config) {
 			b.windowEnd.Store(0)
 		}
 	}
-	r := &rules{Config: c, given: given}
 	if c.SlowCallDuration > 0 {
 		r.flags |= timed
 	}

@@ -6,7 +6,8 @@ import "time"
 // creation and only grow.
 type Snapshot struct {
 	Service, Endpoint string
-	State             State // Closed while disabled
+	Engine            string // of a [Mirror]: the make of the breaker behind it; empty otherwise
+	State             State  // Closed while disabled
 	Override          Override
 	OverrideNote      string // the operator's reason
 
@@ -39,9 +40,10 @@ func (b *Breaker) Snapshot() Snapshot {
 	defer b.mu.Unlock()
 	now := b.now()
 	b.advance(now)
-	c := b.rules.Load().Config
+	r := b.rules.Load()
+	c := r.Config
 	s := Snapshot{
-		Service: c.Service, Endpoint: c.Endpoint, State: b.publicState(), Override: b.override,
+		Service: c.Service, Endpoint: c.Endpoint, Engine: r.engine, State: b.publicState(), Override: b.override,
 		Failure: b.failures, Slow: b.slow, ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen,
 		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Config: c,
 	}
@@ -69,7 +71,7 @@ func (b *Breaker) Snapshot() Snapshot {
 	s.OutageID, s.OpenedAt = b.outage.id, b.outage.openedAt
 	if s.State == Open {
 		s.OpenTime += time.Duration(now.mono - b.outage.openSince)
-		if b.override != ForcedOpen {
+		if b.override != ForcedOpen && b.outage.due != 0 {
 			s.RetryAfter = max(0, time.Duration(b.outage.due-now.mono))
 			s.RetryAt = now.wall.Add(s.RetryAfter)
 		}

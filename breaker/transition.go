@@ -16,6 +16,9 @@ const lead = int64(time.Millisecond)
 
 // advance does what time alone brings about: the end of the open delay, and of the leases of probes.
 func (b *Breaker) advance(now instant) {
+	if b.rules.Load().engine != "" {
+		return
+	}
 	switch {
 	case b.state == Open && b.override != ForcedOpen && now.mono >= b.outage.due:
 		b.transition(HalfOpen, Reason{Rule: RuleDelayElapsed,
@@ -103,7 +106,13 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 	switch to {
 	case Open:
 		o.openSince = now.mono
-		if b.override != ForcedOpen {
+		switch {
+		case c.engine != "":
+			if o.delay, o.due = by.asked, 0; by.asked > 0 {
+				o.due = after(now.mono, by.asked)
+				retryAt = now.wall.Add(by.asked)
+			}
+		case b.override != ForcedOpen:
 			o.delay = c.delay(o.reopenings, rand.Float64(), by.asked)
 			o.due = after(now.mono, o.delay)
 			retryAt = now.wall.Add(o.delay)
@@ -111,6 +120,9 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		}
 	case HalfOpen:
 		retryAt = now.wall
+		if c.engine != "" {
+			break // its probes are not ours
+		}
 		leases := make([]lease, c.MaxProbes)
 		o.probes = make([]*lease, 0, c.MaxProbes)
 		o.spare = make([]*lease, 0, c.MaxProbes)
@@ -148,6 +160,9 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 func (b *Breaker) operate(o Override, to State, why Reason) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.rules.Load().engine != "" {
+		return
+	}
 	now := b.now()
 	b.advance(now)
 	if b.overrides == nil {

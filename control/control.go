@@ -20,9 +20,9 @@
 //
 // 200 answers with what the breaker is then. Everything else answers {"error": "..."}: 400 and 415 for what is not such
 // a request, 401 for a missing or a wrong token alike, 403 for a page of another origin, 404 for an unknown breaker, 405
-// for another method, 413 above 16 KiB, 422 for a configuration that makes no sense, 429 (with Retry-After) in place of
-// 401 for an address that keeps coming with wrong tokens: ten at once, ten a minute in the long run. A good one is let in
-// all the same.
+// for another method, 409 for a breaker of another make, of which only its own program can change anything, 413 above 16
+// KiB, 422 for a configuration that makes no sense, 429 (with Retry-After) in place of 401 for an address that keeps coming
+// with wrong tokens: ten at once, ten a minute in the long run. A good one is let in all the same.
 //
 // Every request leaves an audit record, also one that was refused, by OpenTelemetry and by slog: event circuit_control,
 // INFO where something was done and WARN where not, in the trace of the request, with the attributes
@@ -192,6 +192,12 @@ func (h *handler) operate(w http.ResponseWriter, r *http.Request, u *use) (*done
 	if len(all) == 0 {
 		return nil, refuse(http.StatusNotFound, "no breaker has service %q and endpoint %q: allowed is one that the health page lists, of a group that the control has",
 			shortened(o.service), shortened(o.endpoint))
+	}
+	for _, b := range all {
+		if s := b.Snapshot(); s.Engine != "" {
+			return nil, refuse(http.StatusConflict, "service %q, endpoint %q is a breaker of another make (%s), which is shown here "+
+				"and not decided: only the program itself can change it", shortened(o.service), shortened(o.endpoint), shortened(s.Engine))
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

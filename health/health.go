@@ -7,6 +7,8 @@
 // each breaker does, why, since when, and when the next probe goes through. Times are RFC 3339 in UTC; durations in the
 // configuration are Go's notation ("1m30s"), all others are numbers of seconds, with the unit in the name.
 //
+// Of a breaker of another make, engine names that, and its configuration has only what is known of it.
+//
 // A browser gets the same as a page of HTML. What is shown can be narrowed down: ?service= and ?state= take what a service
 // is called, and closed, half_open or open; several of one kind widen it again.
 //

@@ -40,6 +40,7 @@ type performance struct {
 }
 
 type entry struct {
+	Engine              string         `json:"engine"`
 	State               string         `json:"state"`
 	Healthy             bool           `json:"healthy"`
 	Override            string         `json:"override"`

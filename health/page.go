@@ -17,6 +17,7 @@ type page struct {
 
 // entry is one breaker at one coherent moment. Counts are of calls since its creation.
 type entry struct {
+	Engine              string        `json:"engine,omitempty"` // of a breaker of another make, which an adapter shows
 	State               string        `json:"state"`
 	Healthy             bool          `json:"healthy"` // closed or half-open
 	Override            string        `json:"override"`
@@ -41,22 +42,22 @@ type entry struct {
 }
 
 // configuration is what is in force, defaults filled in. A rule that is not in force is left out, but for
-// failure_threshold, which is 0 then.
+// failure_threshold, which is 0 then. Of a breaker of another make, what is not known is left out, whatever it is.
 type configuration struct {
-	FailureThreshold   int     `json:"failure_threshold"`
-	RecoveryTimeout    string  `json:"recovery_timeout"`
-	SuccessThreshold   int     `json:"success_threshold"`
+	FailureThreshold   *int    `json:"failure_threshold,omitempty"`
+	RecoveryTimeout    string  `json:"recovery_timeout,omitempty"`
+	SuccessThreshold   int     `json:"success_threshold,omitempty"`
 	FailureRate        float64 `json:"failure_rate,omitempty"`
 	SlowCallRate       float64 `json:"slow_call_rate,omitempty"`
 	SlowCallDuration   string  `json:"slow_call_duration,omitempty"`
 	WindowCalls        int     `json:"window_calls,omitempty"`
 	WindowDuration     string  `json:"window_duration,omitempty"`
 	MinCalls           int     `json:"min_calls,omitempty"`
-	BackoffFactor      float64 `json:"backoff_factor"`
-	MaxRecoveryTimeout string  `json:"max_recovery_timeout"`
+	BackoffFactor      float64 `json:"backoff_factor,omitempty"`
+	MaxRecoveryTimeout string  `json:"max_recovery_timeout,omitempty"`
 	Jitter             float64 `json:"jitter,omitempty"`
-	MaxProbes          int     `json:"max_probes"`
-	ProbeTimeout       string  `json:"probe_timeout"`
+	MaxProbes          int     `json:"max_probes,omitempty"`
+	ProbeTimeout       string  `json:"probe_timeout,omitempty"`
 }
 
 func (h *handler) collect(now time.Time, wanted filter) page {
@@ -115,14 +116,14 @@ func (p page) add(called name, number int, e entry) {
 
 func entryOf(s breaker.Snapshot) entry {
 	e := entry{
-		State: s.State.String(), Healthy: s.State != breaker.Open,
+		Engine: s.Engine, State: s.State.String(), Healthy: s.State != breaker.Open,
 		Override: s.Override.String(), OverrideNote: s.OverrideNote,
 		WouldOpenCount: s.WouldOpen, WouldBlockCount: s.WouldBlock,
 		SuccessCount: s.Success, FailureCount: s.Failure, BlockedCount: s.Blocked, IgnoredCount: s.Ignored,
 		ConsecutiveFailures: s.ConsecutiveFailures, LastFailureTime: stampIfAny(s.LastFailure),
 		OutageID: s.OutageID, OpenedAt: stampIfAny(s.OpenedAt), OpenSeconds: s.OpenTime.Seconds(),
 		NextProbeTime: stampIfAny(s.RetryAt), EventsDropped: s.EventsDropped,
-		Configuration: configurationOf(s.Config),
+		Configuration: configurationOf(&s),
 	}
 	if e.NextProbeTime != nil {
 		seconds := s.RetryAfter.Seconds()
@@ -131,15 +132,19 @@ func entryOf(s breaker.Snapshot) entry {
 	return e
 }
 
-func configurationOf(c breaker.Config) configuration {
-	return configuration{
-		FailureThreshold: c.FailureThreshold, RecoveryTimeout: c.RecoveryTimeout.String(),
-		SuccessThreshold: c.SuccessThreshold, FailureRate: c.FailureRate, SlowCallRate: c.SlowCallRate,
-		SlowCallDuration: ifAny(c.SlowCallDuration), WindowCalls: c.WindowCalls,
+func configurationOf(s *breaker.Snapshot) configuration {
+	c := &s.Config
+	known := configuration{
+		RecoveryTimeout: ifAny(c.RecoveryTimeout), SuccessThreshold: c.SuccessThreshold, FailureRate: c.FailureRate,
+		SlowCallRate: c.SlowCallRate, SlowCallDuration: ifAny(c.SlowCallDuration), WindowCalls: c.WindowCalls,
 		WindowDuration: ifAny(c.WindowDuration), MinCalls: c.MinCalls, BackoffFactor: c.BackoffFactor,
-		MaxRecoveryTimeout: c.MaxRecoveryTimeout.String(), Jitter: c.Jitter, MaxProbes: c.MaxProbes,
-		ProbeTimeout: c.ProbeTimeout.String(),
+		MaxRecoveryTimeout: ifAny(c.MaxRecoveryTimeout), Jitter: c.Jitter, MaxProbes: c.MaxProbes,
+		ProbeTimeout: ifAny(c.ProbeTimeout),
 	}
+	if s.Engine == "" || c.FailureThreshold > 0 {
+		known.FailureThreshold = &c.FailureThreshold
+	}
+	return known
 }
 
 func ifAny(d time.Duration) string {
