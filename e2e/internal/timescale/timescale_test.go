@@ -65,7 +65,7 @@ func TestRewrite_FindsEveryDuration(t *testing.T) {
 	files := shipped(t)
 	s := newScale(t, by, files)
 	comment := regexp.MustCompile(`(?m)(^|\s)#.*$`)
-	durations := regexp.MustCompile(`\[[0-9]+[smhd]\b|:[0-9]+[smhd]\]|\boffset [0-9]+[smhd]\b|: [0-9]+[smhd]\b`)
+	durations := regexp.MustCompile(`(\[|:|\boffset |: )([0-9]+[smhd])+\b`)
 	bound := regexp.MustCompile(`[0-9]+\.5\b`) // as all bounds of ours end, and thresholds of counts
 	inLe := regexp.MustCompile(`\ble=~?["'][^"']*["']`)
 	want, got := 0, 0
