@@ -1,6 +1,6 @@
 module github.com/otelbreaker/otelbreaker/benchmarks
 
-go 1.26.0
+go 1.26.7
 
 replace github.com/otelbreaker/otelbreaker => ../
 
@@ -34,5 +34,5 @@ require (
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.uber.org/automaxprocs v1.6.0 // indirect
-	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )

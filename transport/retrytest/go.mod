@@ -1,6 +1,6 @@
 module github.com/otelbreaker/otelbreaker/transport/retrytest
 
-go 1.26.0
+go 1.26.7
 
 replace github.com/otelbreaker/otelbreaker => ../../
 
@@ -19,6 +19,6 @@ require (
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
-	golang.org/x/net v0.59.0 // indirect
-	golang.org/x/text v0.42.0 // indirect
+	golang.org/x/net v0.61.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
 )

@@ -74,7 +74,7 @@ func (r Route) samples(ctx context.Context, t *testing.T, matcher string, at tim
 
 func (r Route) query(ctx context.Context, t *testing.T, promQL string, at time.Time) model.Vector {
 	t.Helper()
-	result, warnings, err := r.Prometheus.API.Query(ctx, promQL, at)
+	result, warnings, _, err := r.Prometheus.API.Query(ctx, promQL, at)
 	if err != nil {
 		t.Fatalf("%s: %s: %v", r.Name, promQL, err)
 	}
