@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/otelbreaker/otelbreaker/control"
 	"github.com/otelbreaker/otelbreaker/health"
 	"github.com/otelbreaker/otelbreaker/logs"
+	"github.com/otelbreaker/otelbreaker/notify"
 	"github.com/otelbreaker/otelbreaker/transport"
 )
 
@@ -28,6 +31,7 @@ type settings struct {
 	rate   int // calls a second of each dependency
 
 	token, tokenFile string // who may operate the breakers; empty: nobody
+	slackFile        string // has the webhook that is told of outages; empty: none is
 
 	services []string // to be called; the first has the scripted outage
 
@@ -65,10 +69,13 @@ type app struct {
 	listener net.Listener
 	pipeline *collector.Pipeline
 	records  *recorder
+	past     past
+	board    *board // nil: once, when nobody looks
 	logger   *slog.Logger
 	deps     []*dependency
 	script   *script
-	control  http.Handler // nil: there is no token
+	slack    *notify.Slack // nil: nobody is told
+	control  http.Handler  // nil: there is no token
 	server   *http.Server
 
 	saying   sync.Mutex
@@ -96,10 +103,16 @@ func start(ctx context.Context, s settings) (_ *app, err error) {
 		kept = 0
 	}
 	a.records = newRecorder(s.log, kept)
-	a.records.told = a.tell
+	a.records.told = func(r record) {
+		a.past.note(r)
+		a.tell(r)
+	}
 	a.logger = slog.New(slog.NewJSONHandler(a.records, nil))
 	a.pipeline, err = collector.Start(ctx, collector.WithServiceName("otelbreaker-demo"), collector.WithLogger(a.logger))
 	if err != nil {
+		return nil, err
+	}
+	if err := a.tellSlack(); err != nil {
 		return nil, err
 	}
 	for _, name := range s.services {
@@ -114,6 +127,12 @@ func start(ctx context.Context, s settings) (_ *app, err error) {
 	}
 	if a.control, err = a.controls(); err != nil {
 		return nil, err
+	}
+	if !a.once {
+		if a.board, err = newBoard(ctx, a); err != nil {
+			return nil, err
+		}
+		a.serving.Go(func() { a.board.run(a.running) })
 	}
 	a.serve()
 	return a, nil
@@ -138,6 +157,19 @@ func (a *app) controls() (http.Handler, error) {
 	return control.Handler(groups, options...)
 }
 
+// tellSlack has a channel be told of outages, if there is a webhook to tell it by.
+func (a *app) tellSlack() error {
+	if a.slackFile == "" {
+		return nil
+	}
+	webhook, err := os.ReadFile(a.slackFile)
+	if err != nil {
+		return fmt.Errorf("--slack-webhook-file: %w", err)
+	}
+	a.slack, err = notify.NewSlack(strings.TrimSpace(string(webhook)))
+	return err
+}
+
 // depend brings up a dependency and the client for it.
 func (a *app) depend(ctx context.Context, name string) error {
 	up, err := faulty.Start(ctx, name, 2*a.slow, nil)
@@ -153,7 +185,7 @@ func (a *app) depend(ctx context.Context, name string) error {
 		SlowCallDuration: a.slow,
 		WindowCalls:      20,
 		RecoveryTimeout:  a.recovery,
-	}, a.timeout)
+	}, a.timeout, a.listeners()...)
 	if err != nil {
 		return err
 	}
@@ -161,8 +193,16 @@ func (a *app) depend(ctx context.Context, name string) error {
 		d.client.keep = stripLength
 	}
 	d.transport.Breakers().Subscribe(logs.NewListener(logs.WithSlog(a.logger)))
-	d.breaker() // so that it shows before the first call
+	a.past.begin(name, d.breaker().State().String(), a.started) // made now, so that it shows before the first call
 	return nil
+}
+
+// listeners are those of every breaker, besides its log.
+func (a *app) listeners() []breaker.Listener {
+	if a.slack == nil {
+		return nil
+	}
+	return []breaker.Listener{a.slack}
 }
 
 func (d *dependency) breaker() *breaker.Breaker { return d.transport.Breakers().Get(d.upstream.URL()) }
@@ -258,6 +298,11 @@ func (a *app) stop() error {
 	}
 	if a.script != nil {
 		errs = append(errs, a.flush(ctx))
+	}
+	if a.slack != nil {
+		closing, cancel := context.WithTimeout(ctx, a.ending/2) // the rest is for the telemetry
+		defer cancel()
+		errs = append(errs, a.slack.Close(closing))
 	}
 	if a.pipeline != nil {
 		errs = append(errs, a.pipeline.Shutdown(ctx))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,8 @@ const (
 	defaultListen = "127.0.0.1:8090"
 	defaultRate   = 8
 	maxRate       = 200
+	maxServices   = 200
+	maxNameLength = 200 // of a service, in bytes
 	tokenVariable = "OTELBREAKER_TOKEN"
 )
 
@@ -78,11 +81,14 @@ say), traces, metrics and logs are sent there as well. Ctrl-C ends it; a second 
 	flags := command.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&s.listen, "listen", defaultListen, "serve the page on this `host:port`; port 0 is any free one")
-	flags.IntVar(&s.rate, "rate", defaultRate, fmt.Sprintf("calls a second of each of the three services, 1 to %d", maxRate))
+	flags.IntVar(&s.rate, "rate", defaultRate, fmt.Sprintf("calls a second of each service, 1 to %d", maxRate))
 	flags.BoolVar(&s.once, "once", false, "play the outage once, check what the signals say of it, and exit\n"+
 		"(0: it is what happened, 1: it is not); serves on any free port unless --listen is given")
+	flags.StringArrayVar(&s.services, "service", s.services, fmt.Sprintf("call a service of this `name`; again for each, up to %d;\n"+
+		"the first has the scripted outage", maxServices))
 	flags.StringVar(&s.tokenFile, "token-file", "", "let those operate the breakers whose tokens are in this `file`;\n"+
 		"not with --once, when nobody shall have a hand in what is to be proved")
+	flags.StringVar(&s.slackFile, "slack-webhook-file", "", "tell the Slack channel of outages whose webhook is in this `file`")
 	return command
 }
 
@@ -91,6 +97,14 @@ func (s *settings) check(listenGiven bool) error {
 	err := checkAddress(s.listen)
 	if s.rate < 1 || s.rate > maxRate {
 		err = errors.Join(err, fmt.Errorf("--rate is %d: allowed is 1 to %d", s.rate, maxRate))
+	}
+	if len(s.services) > maxServices {
+		err = errors.Join(err, fmt.Errorf("--service is given %d times: allowed are %d", len(s.services), maxServices))
+	}
+	for i, name := range s.services {
+		if name == "" || len(name) > maxNameLength || slices.Contains(s.services[:i], name) {
+			err = errors.Join(err, fmt.Errorf("--service is %.*q: allowed is a name of 1 to %d bytes, each once", maxNameLength, name, maxNameLength))
+		}
 	}
 	if s.once && s.tokenFile != "" {
 		err = errors.Join(err, errors.New("--token-file and --once: allowed is one of them"))

@@ -55,10 +55,11 @@ type client struct {
 }
 
 // newClient makes a client whose calls go through a breaker of their own, in front of an instrumented transport.
-func newClient(name, url string, config breaker.Config, timeout time.Duration) (*client, *transport.Transport, error) {
+func newClient(name, url string, config breaker.Config, timeout time.Duration,
+	listeners ...breaker.Listener) (*client, *transport.Transport, error) {
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.Proxy = nil // upstreams are on loopback
-	guarded, err := transport.New(otelhttp.NewTransport(base), transport.WithConfig(config))
+	guarded, err := transport.New(otelhttp.NewTransport(base), transport.WithConfig(config), transport.WithListeners(listeners...))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,6 +161,21 @@ func (c *client) last(n int) []call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]call{}, c.calls[max(0, len(c.calls)-n):]...)
+}
+
+// lettersAfter gives what the calls behind the first seen came to, of those that are kept, and how many there were in all.
+func (c *client) lettersAfter(seen uint64) (string, uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var made uint64
+	for _, n := range c.counts {
+		made += n
+	}
+	var letters []byte
+	for _, call := range c.calls[len(c.calls)-int(min(made-seen, uint64(len(c.calls)))):] {
+		letters = append(letters, byte(call.outcome))
+	}
+	return string(letters), made
 }
 
 // all gives every call there was; only where all are kept.

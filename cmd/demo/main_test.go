@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,9 @@ func TestRun_Usage(t *testing.T) {
 		{[]string{"-listen", "localhost:http"}, cli.Usage, []string{`"localhost:http"`, "0 to 65535"}},
 		{[]string{"-listen", "localhost:65536", "-rate", "-1"}, cli.Usage, []string{"65536", "--rate is -1"}},
 		{[]string{"--once", "--token-file", "x"}, cli.Usage, []string{"--token-file and --once"}},
+		{[]string{"--service", "a", "--service", "b", "--service", "a"}, cli.Usage, []string{`--service is "a"`, "each once"}},
+		{[]string{"--service", ""}, cli.Usage, []string{`--service is ""`, "1 to 200 bytes"}},
+		{slices.Repeat([]string{"--service", "x"}, 201), cli.Usage, []string{"--service is given 201 times"}},
 		{[]string{"now"}, cli.Usage, []string{`"now"`, "--help"}},
 		{[]string{"--", "-once"}, cli.Usage, []string{`"-once"`}},
 		{[]string{"-what"}, cli.Usage, []string{"--what", "demo --help"}},

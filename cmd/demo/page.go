@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/cmd/demo/internal/faulty"
@@ -34,7 +35,7 @@ func (a *app) routes(health http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.serveIndex)
 	mux.HandleFunc("GET /events", a.serveEvents(make(chan struct{}, maxStreams)))
-	for _, name := range []string{"app.js", "style.css", "icon.svg"} {
+	for _, name := range assetNames() {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			http.ServeFileFS(w, r, assets, "page/"+name)
 		})
@@ -59,6 +60,17 @@ func (a *app) routes(health http.Handler) http.Handler {
 	return withHeaders(handler)
 }
 
+// assetNames are the files of the page but for the page itself, which is a template.
+func assetNames() (names []string) {
+	files, _ := assets.ReadDir("page") // it is embedded
+	for _, f := range files {
+		if f.Name() != "index.html" {
+			names = append(names, f.Name())
+		}
+	}
+	return names
+}
+
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -75,7 +87,8 @@ func withHeaders(next http.Handler) http.Handler {
 func (a *app) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	var page bytes.Buffer
 	err := index.Execute(&page, map[string]any{
-		"Circuits": a.circuits(), "Acts": acts(a.services[0]), "Faults": faulty.All, "Switchable": !a.once, "StripLength": stripLength,
+		"Circuits": a.rows(), "Acts": acts(a.services[0]), "Faults": faulty.All, "Switchable": !a.once, "StripLength": stripLength,
+		"Operable": a.control != nil, "TokenVariable": tokenVariable,
 	})
 	if err != nil {
 		a.logger.Error("the page could not be made", "error", err.Error())
@@ -129,9 +142,17 @@ func (a *app) dependency(name string) *dependency {
 	return nil
 }
 
-// serveEvents streams what the page shows, as server-sent events, to as many at once as places has room for.
+// serveEvents streams what the page shows, as server-sent events, to as many at once as places has room for. The
+// rates are those of the service that the query names, or of all together.
 func (a *app) serveEvents(places chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		v := &viewer{app: a, of: -1}
+		if name := r.URL.Query().Get("service"); name != "" {
+			if v.of = slices.IndexFunc(a.deps, func(d *dependency) bool { return d.client.name == name }); v.of < 0 {
+				http.Error(w, fmt.Sprintf("unknown service %q", name), http.StatusBadRequest)
+				return
+			}
+		}
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()
@@ -141,22 +162,11 @@ func (a *app) serveEvents(places chan struct{}) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		stream := http.NewResponseController(w)
 		ticker := time.NewTicker(updateInterval)
 		defer ticker.Stop()
-		for seq := 0; ; {
-			u := a.update(seq)
-			if n := len(u.Records); n > 0 {
-				seq = u.Records[n-1].Seq
-			}
-			data, err := json.Marshal(u)
-			if err != nil { // its types cannot fail to encode
-				a.logger.Error("an update of the page could not be made", "error", err.Error())
+		for {
+			if u, worth := v.update(time.Now()); worth && !a.send(w, u) {
 				return
-			}
-			_ = stream.SetWriteDeadline(time.Now().Add(writeTimeout)) // where it cannot be set, the write fails in its own time
-			if _, err := fmt.Fprintf(w, "data: %s\n\n", data); err != nil || stream.Flush() != nil {
-				return // the reader is gone, or too slow
 			}
 			select {
 			case <-ticker.C:
@@ -165,4 +175,19 @@ func (a *app) serveEvents(places chan struct{}) http.HandlerFunc {
 			}
 		}
 	}
+}
+
+// send writes one event, and tells whether there is a reader for more.
+func (a *app) send(w http.ResponseWriter, u update) bool {
+	data, err := json.Marshal(u)
+	if err != nil { // its types cannot fail to encode
+		a.logger.Error("an update of the page could not be made", "error", err.Error())
+		return false
+	}
+	stream := http.NewResponseController(w)
+	_ = stream.SetWriteDeadline(time.Now().Add(writeTimeout)) // where it cannot be set, the write fails in its own time
+	if _, err := fmt.Fprintf(w, "data: %s\n\n", data); err != nil {
+		return false
+	}
+	return stream.Flush() == nil
 }

@@ -99,7 +99,7 @@ func TestPage_NeedsNothingFromOutside(t *testing.T) {
 	foreign := regexp.MustCompile(`(?i)(src|href|action)="(https?:)?//|@import|url\(`)
 	inline := regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+=|javascript:`)
 	asMarkup := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|srcdoc`)
-	for _, name := range []string{"index.html", "app.js", "style.css", "icon.svg"} {
+	for _, name := range append(assetNames(), "index.html") {
 		text, err := assets.ReadFile("page/" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +161,7 @@ func TestG16_HostileServiceNameStaysInertOnThePage(t *testing.T) {
 	if strings.ContainsAny(raw, "<>\u2028") {
 		t.Errorf("the stream has markup or a line end in it: %s", raw)
 	}
-	if u.Circuits[0].Service != hostile || len(u.Records) == 0 || u.Records[0].Service != hostile {
+	if u.Circuits[0].Named.Service != hostile || len(u.Records) == 0 || u.Records[0].Service != hostile {
 		t.Errorf("the stream does not tell the name: %s", raw)
 	}
 }
@@ -174,20 +174,44 @@ func TestPage_Events(t *testing.T) {
 		t.Fatalf("the first update is %+v", u)
 	}
 	for i, c := range u.Circuits {
-		if c.Service != a.services[i] || c.Endpoint != a.deps[i].upstream.URL() || c.State != "closed" || c.Since == 0 ||
-			c.Threshold != failureThreshold || c.Fault != faulty.None || c.NextProbe != 0 {
+		if c.Index != i || *c.Named != (named{a.services[i], a.deps[i].upstream.URL(), failureThreshold, a.recovery.Milliseconds()}) ||
+			*c.Standing != (standing{State: "closed", Since: a.started.UnixMilli(), Fault: faulty.None}) || *c.Counts != (tally{}) || *c.Streak != 0 {
 			t.Errorf("circuit %d is %+v", i, c)
+		}
+		if len(c.Spans) != 1 || c.Spans[0] != (span{a.started.UnixMilli(), "closed"}) {
+			t.Errorf("circuit %d has been %+v", i, c.Spans)
 		}
 	}
 	a.load()
 	if err := a.script.play(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// Over the whole stream each record comes once, and the outcomes are the client's.
+	// Over the whole stream each record comes once, and so does each state and each call; what has not changed does not
+	// come.
 	var records []shown
-	for len(records) == 0 || records[len(records)-1].To != "closed" {
+	var states, calls string
+	var counts tally
+	for len(records) == 0 || records[len(records)-1].To != "closed" || !strings.HasSuffix(states, " closed") {
 		_, u = nextUpdate(t, stream)
 		records = append(records, u.Records...)
+		for _, c := range u.Circuits {
+			if c.Named != nil || c.Index != 0 && c.Standing != nil {
+				t.Errorf("told without a change: %+v", c)
+			}
+			if c.Index != 0 {
+				continue
+			}
+			calls += c.Calls
+			if c.Counts != nil {
+				counts = *c.Counts
+			}
+			for _, s := range c.Spans {
+				states += " " + s.State
+			}
+		}
+	}
+	if want := strings.Repeat(" open half_open", len(records)/2) + " closed"; states != want {
+		t.Errorf("the states are%s, want%s", states, want)
 	}
 	for i, r := range records {
 		if r.Seq != i+1 || r.Service != "payments" || len(r.TraceID) != 32 || r.OutageID != records[0].OutageID || r.Why == "" || r.Time == 0 {
@@ -197,18 +221,22 @@ func TestPage_Events(t *testing.T) {
 	if last := records[len(records)-1]; last.Recovery == nil || *last.Recovery <= 0 || last.Blocked == nil {
 		t.Errorf("the closing is %+v", last)
 	}
-	if c := u.Circuits[0]; c.Failure < failureThreshold || c.Blocked == 0 || c.Success == 0 || len(c.Calls) > stripLength || !strings.Contains(c.Calls, "B") {
-		t.Errorf("payments is %+v", c)
+	for i, letter := range []string{"S", "F", "B"} {
+		if told := strings.Count(calls, letter); counts[i] == 0 || told == 0 || told > int(counts[i])+1 { // a call may end between the two
+			t.Errorf("calls told as %s: %d, counted %d", letter, told, counts[i])
+		}
 	}
 
 	if err := a.deps[1].upstream.Set(t.Context(), faulty.Errors); err != nil {
 		t.Fatal(err)
 	}
-	a.deps[1].breaker().ForceOpen("")
-	for {
+	a.deps[1].breaker().ForceOpen("a trial")
+	for told := (standing{}); told.Override != "forced_open" || told.State != "open" || told.Fault != faulty.Errors || told.OutageID == "" || told.Note != "a trial"; {
 		_, u = nextUpdate(t, stream)
-		if c := u.Circuits[1]; c.State == "open" && c.Fault == faulty.Errors && c.OutageID != "" {
-			break
+		for _, c := range u.Circuits {
+			if c.Index == 1 && c.Standing != nil {
+				told = *c.Standing
+			}
 		}
 	}
 }

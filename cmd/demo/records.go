@@ -20,6 +20,7 @@ type record struct {
 	OldState         string    `json:"old_state"`
 	NewState         string    `json:"new_state"`
 	Reason           string    `json:"reason"`
+	Note             string    `json:"note"`
 	Observed         float64   `json:"observed"`
 	Threshold        float64   `json:"threshold"`
 	FailureCount     int       `json:"failure_count"`
@@ -139,6 +140,9 @@ func (r record) why() string {
 		words = fmt.Sprintf("open for %.1f s, time for a probe", r.Observed)
 	default:
 		words = r.Reason
+	}
+	if r.Note != "" {
+		words += ": " + r.Note
 	}
 	if r.ErrorType != "" {
 		words += " (" + r.ErrorType + ")"

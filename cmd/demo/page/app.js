@@ -1,77 +1,20 @@
-// Shows what the stream of /events tells. Everything goes into the page as text; nothing is ever markup.
-"use strict";
+// Shows what the stream of /events tells: at first all, and then what has changed.
+import { and, byId, clock, names, seconds, set } from "./text.js";
+import * as cards from "./circuits.js";
+import * as timelines from "./timelines.js";
+import * as charts from "./charts.js";
+import * as alerts from "./alerts.js";
+import "./operate.js";
 
-const names = { closed: "closed", half_open: "half-open", open: "open" };
-const outcomes = { S: "success", F: "failure", B: "blocked", I: "ignored" };
+const { circuits } = cards;
 const maxRows = 100;
 
-const byId = (id) => document.getElementById(id);
-const circuits = new Map(); // by service: its element, and what was last told of it
-let run = "";               // of the demo; another one has other endpoints
-let offset = 0;             // of the demo's clock from the browser's, in milliseconds
-let told = null;
+let run = "";      // of the demo; another one has other endpoints
+let offset = 0;    // of the demo's clock from the browser's, in milliseconds
+let told = false;  // whether this stream has begun
+let events = null;
 
-for (const element of document.querySelectorAll(".circuit")) {
-  const fields = {};
-  for (const field of element.querySelectorAll("[data-field]")) fields[field.dataset.field] = field;
-  circuits.set(element.dataset.service, { element, fields, now: null });
-}
-
-function set(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function seconds(ms) {
-  const s = Math.max(0, ms) / 1000;
-  if (s < 60) return s.toFixed(1) + " s";
-  const whole = Math.floor(s);
-  if (s < 3600) return Math.floor(whole / 60) + " min " + (whole % 60) + " s";
-  return Math.floor(whole / 3600) + " h " + (Math.floor(whole / 60) % 60) + " min";
-}
-
-function clock(ms, fraction) {
-  const text = new Date(ms).toLocaleTimeString([], { hour12: false });
-  return fraction ? text + "." + String(Math.floor(ms % 1000)).padStart(3, "0") : text;
-}
-
-function showCircuit(c) {
-  const shown = circuits.get(c.service);
-  if (!shown) return;
-  const { element, fields } = shown;
-  shown.now = c;
-  element.dataset.state = c.state;
-  set(fields.state, names[c.state]);
-  set(fields.since, "since " + clock(c.since));
-  set(fields.outage, c.outage_id ? "outage " + c.outage_id : "");
-  for (const outcome of Object.values(outcomes)) set(fields[outcome], c[outcome].toLocaleString("en"));
-  showStrip(fields.strip, c.calls);
-  showStreak(fields.streak, c);
-  for (const button of element.querySelectorAll("button[name=fault]")) {
-    const on = button.value === c.fault;
-    button.setAttribute("aria-pressed", String(on));
-    if (on) set(fields.meant, button.title);
-  }
-}
-
-// showStrip draws one bar a call, the newest at the right.
-function showStrip(strip, calls) {
-  if (strip.dataset.calls === calls) return;
-  strip.dataset.calls = calls;
-  while (strip.children.length < calls.length) strip.append(document.createElement("i"));
-  const counts = {};
-  [...calls].forEach((letter, i) => {
-    strip.children[i].className = letter;
-    counts[letter] = (counts[letter] || 0) + 1;
-  });
-  const parts = Object.entries(counts).map(([letter, n]) => n + " " + outcomes[letter]);
-  strip.setAttribute("aria-label", "The last " + calls.length + " calls: " + parts.join(", "));
-}
-
-// showStreak draws how near the breaker is to opening.
-function showStreak(pips, c) {
-  while (pips.children.length < c.threshold) pips.append(document.createElement("i"));
-  [...pips.children].forEach((pip, i) => pip.classList.toggle("on", i < c.streak));
-}
+const demoNow = () => Date.now() + offset;
 
 // stale tells that what is shown may no longer be so.
 function stale(yes) {
@@ -79,46 +22,27 @@ function stale(yes) {
   document.body.classList.toggle("stale", yes);
 }
 
-// tick shows what moves with time alone.
-function tick() {
-  if (told === null) return;
-  const now = Date.now() + offset;
-  for (const { fields, now: c } of circuits.values()) {
-    if (!c) continue;
-    set(fields.for, "for " + seconds(now - c.since));
-    if (c.state === "open" && c.next_probe) {
-      const left = Math.max(0, c.next_probe - now);
-      set(fields.next, "Calls are blocked. Next probe in " + seconds(left));
-      fields.wait.value = c.open_for > 0 ? 1 - Math.min(1, left / c.open_for) : 1;
-    } else if (c.state === "open") {
-      set(fields.next, "Calls are blocked until somebody resets it");
-    } else if (c.state === "half_open") {
-      set(fields.next, "The next call is a probe");
-    } else {
-      set(fields.next, "Calls go through. " + c.streak + " of " + c.threshold + " failures in a row");
-    }
-  }
-}
-
-function showHeadline(all) {
-  const of = (state) => all.filter((c) => c.state === state).map((c) => c.service);
+function showHeadline() {
+  const of = (state) => circuits.filter((c) => c.standing.state === state).map((c) => c.service);
   const open = of("open"), probing = of("half_open");
   const line = [];
-  if (open.length) line.push(open.join(" and ") + (open.length > 1 ? " are open" : " is open"));
-  if (probing.length) line.push(probing.join(" and ") + (probing.length > 1 ? " are half-open" : " is half-open"));
-  const rest = all.length - open.length - probing.length;
-  if (!line.length) line.push("All " + all.length + " circuits closed");
+  if (open.length) line.push(and(open, "circuits") + (open.length > 1 ? " are open" : " is open"));
+  if (probing.length) line.push(and(probing, "circuits") + (probing.length > 1 ? " are half-open" : " is half-open"));
+  const rest = circuits.length - open.length - probing.length;
+  if (!line.length) line.push(rest === 1 ? "The circuit is closed" : "All " + rest + " circuits closed");
   else if (rest) line.push(rest + " closed");
   const headline = byId("headline");
   headline.dataset.state = open.length ? "open" : probing.length ? "half_open" : "closed";
   set(headline, line.join(", "));
-  document.title = (open.length ? "open: " + open.join(", ") + " – " : "") + "otelbreaker demo";
+  const title = (open.length ? "open: " + and(open, "circuits") + " – " : "") + "otelbreaker demo";
+  if (document.title !== title) document.title = title;
 }
 
 function showScript(u) {
   [...byId("acts").children].forEach((act, i) => {
-    act.className = u.act === 0 ? "" : i + 1 < u.act ? "done" : i + 1 === u.act ? "on" : "";
-    if (i + 1 === u.act) act.setAttribute("aria-current", "step");
+    const on = i + 1 === u.act, name = u.act === 0 ? "" : i + 1 < u.act ? "done" : on ? "on" : "";
+    if (act.className !== name) act.className = name;
+    if (on) act.setAttribute("aria-current", "step");
     else act.removeAttribute("aria-current");
   });
   const titles = [...byId("acts").children].map((act) => act.textContent);
@@ -126,7 +50,7 @@ function showScript(u) {
   const again = byId("again");
   if (!again) return;
   again.hidden = u.act !== 0 || !u.ended;
-  set(byId("ended"), u.ended);
+  set(byId("ended"), u.ended || "");
 }
 
 function addRecord(r) {
@@ -160,23 +84,65 @@ function show(u) {
   }
   run = u.run;
   offset = u.now - Date.now();
-  if (told === null) byId("records").replaceChildren(); // a new stream begins with all records
-  told = u;
-  u.circuits.forEach(showCircuit);
-  u.records.forEach(addRecord);
-  showHeadline(u.circuits);
+  if (!told) { // what an earlier stream told comes again
+    byId("records").replaceChildren();
+    timelines.clear();
+    charts.clear();
+    stale(false);
+  }
+  let moved = !told;
+  told = true;
+  for (const change of u.circuits || []) {
+    cards.take(change);
+    if (change.spans || change.standing) {
+      timelines.show(change.i, circuits[change.i], change.spans, u.now);
+      moved = true;
+    }
+  }
+  (u.records || []).forEach(addRecord);
+  if (moved) showHeadline();
   showScript(u);
-  stale(false);
-  tick();
+  if (u.figures) charts.showFigures(u.figures);
+  if (u.recoveries) charts.showRecoveries(u.recoveries);
+  if (u.alerts) {
+    alerts.showAlerts(u.alerts);
+    alerts.tick(u.now);
+  }
+  if (u.rates) {
+    charts.addRates(u.rates, u.now);
+    charts.drawRates(u.now);
+  }
 }
 
-const events = new EventSource("events");
-events.addEventListener("message", (message) => show(JSON.parse(message.data)));
-events.addEventListener("error", () => {
-  told = null;
-  stale(true);
-});
-setInterval(tick, 100);
+function listen(service) {
+  if (events) events.close();
+  told = false;
+  events = new EventSource(service ? "events?service=" + encodeURIComponent(service) : "events");
+  events.addEventListener("message", (message) => show(JSON.parse(message.data)));
+  events.addEventListener("error", () => {
+    told = false;
+    stale(true);
+  });
+}
+
+listen(byId("rates-of").value);
+byId("rates-of").addEventListener("change", (event) => listen(event.target.value));
+setInterval(() => { if (told) cards.tick(demoNow()); }, 200);
+setInterval(() => {
+  if (!told) return;
+  cards.drawRest();
+  timelines.tick(demoNow());
+  charts.drawRates(demoNow());
+  alerts.tick(demoNow());
+}, 1000);
+
+for (const button of document.querySelectorAll("button[name=range]")) {
+  button.addEventListener("click", () => {
+    for (const other of document.querySelectorAll("button[name=range]")) other.setAttribute("aria-pressed", String(other === button));
+    timelines.showRange(Number(button.value));
+    charts.drawRates(demoNow());
+  });
+}
 
 // A switch takes effect without leaving the page; without this it would come back to it.
 document.addEventListener("submit", (event) => {
