@@ -67,6 +67,14 @@ e2e: $(STACK) $(BIN)/gotestsum ## Test against the real collector, Prometheus, A
 	@# One package at a time: the incidents are in shortened time, and want the machine for themselves.
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1 -p 1 -timeout 20m
 
+.PHONY: browser
+browser: ## Test the demo's page in Chromium; needs Node.js, and as root installs Chromium where it is missing
+	@e2e/browser/run
+
+.PHONY: screenshots
+screenshots: ## The same, and renew the pictures of the page in docs/images
+	@SCREENSHOTS=$(CURDIR)/docs/images e2e/browser/run
+
 .PHONY: kibana-types
 kibana-types: ## Check deploy/kibana against the types of Elasticsearch's client (Node.js; seconds)
 	@cd e2e/kibana && npm ci --silent && npm run --silent check
