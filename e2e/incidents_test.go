@@ -259,7 +259,7 @@ func (th *theatre) tell(t *testing.T, route, name string, onset time.Time) {
 	for _, promQL := range []string{
 		fmt.Sprintf(`ALERTS{alertstate="firing",service=%q}`, name), fmt.Sprintf(`circuit_breaker_state{service=%q}`, name),
 	} {
-		result, _, err := th.Prometheus.API.QueryRange(t.Context(), promQL, v1.Range{
+		result, _, _, err := th.Prometheus.API.QueryRange(t.Context(), promQL, v1.Range{
 			Start: th.began, End: time.Now(), Step: minutes(0.25),
 		})
 		series, ok := result.(model.Matrix)

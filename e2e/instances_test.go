@@ -122,7 +122,7 @@ func instanceOf(t *testing.T, p *stack.Prometheus, r *replicaProcess) string {
 
 func query(t *testing.T, p *stack.Prometheus, promQL string) model.Vector {
 	t.Helper()
-	result, _, err := p.API.Query(t.Context(), promQL, time.Now())
+	result, _, _, err := p.API.Query(t.Context(), promQL, time.Now())
 	if err != nil {
 		t.Fatalf("%s: %v", promQL, err)
 	}

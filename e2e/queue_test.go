@@ -238,7 +238,7 @@ func documentCounts(s *bulk.Server) map[string]int {
 
 func sampleCounts(t *testing.T, p *stack.Prometheus) map[string]int {
 	t.Helper()
-	result, _, err := p.API.Query(t.Context(), "queued[1h]", time.Now())
+	result, _, _, err := p.API.Query(t.Context(), "queued[1h]", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

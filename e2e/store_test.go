@@ -257,7 +257,7 @@ func (s *store) askAnnotation(t *testing.T, a panel.Annotation) {
 // metrics are the names of all there are.
 func (s *store) metrics(t *testing.T) []string {
 	t.Helper()
-	values, _, err := s.prometheus.API.LabelValues(t.Context(), model.MetricNameLabel, nil, s.opened, time.Now())
+	values, _, _, err := s.prometheus.API.LabelValues(t.Context(), model.MetricNameLabel, nil, s.opened, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
