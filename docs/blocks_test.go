@@ -59,20 +59,20 @@ var imports = map[string]string{
 
 // given is what snippets may use without having made it: the user's own.
 var given = map[string]string{
-	"b":          "*breaker.Breaker",
-	"cb":         "*gobreaker.CircuitBreaker[[]byte]",
-	"charge":     "func(context.Context, string) error",
-	"config":     "breaker.Config",
-	"ctx":        "context.Context",
-	"db":         "*sql.DB",
-	"fetch":      "func() ([]byte, error)",
-	"fetchCtx":   "func(context.Context) ([]byte, error)",
-	"fromCache":  "func() []byte",
-	"id":         "string",
-	"next":       "http.RoundTripper",
-	"order":      "string",
-	"slack":      "breaker.Listener",
-	"errUnknown": "error",
+	"b":         "*breaker.Breaker",
+	"cb":        "*gobreaker.CircuitBreaker[[]byte]",
+	"charge":    "func(context.Context, string) error",
+	"config":    "breaker.Config",
+	"ctx":       "context.Context",
+	"db":        "*sql.DB",
+	"errBusy":   "error",
+	"fetch":     "func() ([]byte, error)",
+	"fetchCtx":  "func(context.Context) ([]byte, error)",
+	"fromCache": "func() []byte",
+	"id":        "string",
+	"next":      "http.RoundTripper",
+	"order":     "string",
+	"slack":     "breaker.Listener",
 }
 
 func (b block) meaning(name string) string {
@@ -198,9 +198,20 @@ func (b block) source(t *testing.T) string {
 	body := file.Decls[0].(*ast.FuncDecl).Body.List
 	if _, returns := body[len(body)-1].(*ast.ReturnStmt); !returns {
 		for _, s := range body {
-			if made, defines := s.(*ast.AssignStmt); defines && made.Tok == token.DEFINE {
-				for _, name := range made.Lhs {
-					fmt.Fprintf(&out, "_ = %s\n", name)
+			var made []ast.Expr
+			switch s := s.(type) {
+			case *ast.AssignStmt:
+				made = s.Lhs
+			case *ast.DeclStmt:
+				for _, spec := range s.Decl.(*ast.GenDecl).Specs {
+					for _, name := range spec.(*ast.ValueSpec).Names {
+						made = append(made, name)
+					}
+				}
+			}
+			for _, name := range made {
+				if name, plain := name.(*ast.Ident); plain && name.Name != "_" {
+					fmt.Fprintf(&out, "_ = %s\n", name.Name)
 				}
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,7 +22,16 @@ var (
 // Links within the repository lead to files, and to headings in them.
 func TestTheLinksLeadSomewhere(t *testing.T) {
 	checked := 0
-	for _, file := range documents(t) {
+	files := documents(t)
+	for _, more := range []string{"runbooks/*.md", "../contrib/*/README.md", "../*.md"} {
+		found, err := filepath.Glob(more)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v", more, err)
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	for _, file := range slices.Compact(files) {
 		text := inline.ReplaceAllString(fenced.ReplaceAllString(read(t, file), ""), "")
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
