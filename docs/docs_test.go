@@ -2,11 +2,9 @@
 package docs_test
 
 import (
-	"encoding/json"
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -103,44 +101,6 @@ func TestOnlyNotifyReachesSlack(t *testing.T) {
 				t.Errorf("%s reaches %s", name, dep)
 			}
 		}
-	}
-}
-
-// The programs of the documents are built as they stand there, as if each were a package of this module.
-func TestTheDocumentsProgramsCompile(t *testing.T) {
-	for _, file := range []string{"../README.md", "operations.md"} {
-		program := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindStringSubmatch(read(t, file))
-		if program == nil {
-			t.Fatalf("%s has no program", file)
-		}
-		compiles(t, program[1])
-	}
-}
-
-func compiles(t *testing.T, program string) {
-	t.Helper()
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	overlay, err := json.Marshal(map[string]map[string]string{
-		"Replace": {filepath.Join(root, "docs", "readme", "main.go"): source},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := filepath.Join(t.TempDir(), "overlay.json")
-	if err := os.WriteFile(list, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command("go", "build", "-overlay", list, "-o", os.DevNull, "./docs/readme")
-	command.Dir = root
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
 
