@@ -170,7 +170,7 @@ func (b *board) note(now look, f *figures) {
 		if calls > 0 {
 			f.BlockRate = float64(now.all[2]-before.all[2]) / calls
 		}
-		if now.cpu > 0 {
+		if now.cpu > 0 && before.cpu > 0 {
 			f.CPU = new((now.cpu - before.cpu) / elapsed)
 		}
 	}

@@ -30,6 +30,11 @@ func TestBoard_RatesAndFigures(t *testing.T) {
 	if f, _, _ := b.known(); f.Requests != 14 || f.BlockRate != 4.0/28 || *f.CPU != 0.5 {
 		t.Errorf("the figures are %+v, CPU %v", f, *f.CPU)
 	}
+	late := &board{looks: []look{{at: begin}}} // the system did not tell the first time
+	late.note(look{at: begin.Add(lookEvery), cpu: 3600}, &figures{})
+	if f, _, _ := late.known(); f.CPU != nil {
+		t.Errorf("CPU is %v since nobody knows when", *f.CPU)
+	}
 	all, looks := b.rates(-1, 0)
 	if len(all) != 7 || looks != 8 || all[0] != (rate{begin.Add(lookEvery).UnixMilli(), [4]float64{10, 1, 2, 1}}) {
 		t.Errorf("of all: %v, %d", all, looks)

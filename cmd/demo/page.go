@@ -24,6 +24,7 @@ const (
 	maxStreams     = 32
 	updateInterval = 200 * time.Millisecond
 	writeTimeout   = 5 * time.Second
+	readTimeout    = 5 * time.Second // of a body
 
 	contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; " +
@@ -80,6 +81,9 @@ func withHeaders(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+		if r.ContentLength != 0 { // not the server's ReadTimeout, which would end the event streams
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // where it cannot be set, none is needed
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -251,6 +251,27 @@ func TestPage_StreamsAreBounded(t *testing.T) {
 	}
 }
 
+// deadlines is an answer that notes until when its request may be read.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = t; return nil }
+
+// TestPage_BodiesHaveADeadline: a client that promises a body and sends none shall not keep a connection for ever. A
+// stream, whose request has none, may go on.
+func TestPage_BodiesHaveADeadline(t *testing.T) {
+	handler := withHeaders(http.NotFoundHandler())
+	for body, limited := range map[string]bool{"": false, "fault=none": true} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/fault", strings.NewReader(body)))
+		if !w.read.IsZero() != limited || time.Until(w.read) > readTimeout {
+			t.Errorf("the body %q may be read until %v", body, w.read)
+		}
+	}
+}
+
 func TestG17_FaultsAreSwitchedFromThePageItselfOnly(t *testing.T) {
 	a := startQuick(t, nil)
 	form := url.Values{"service": {"inventory"}, "fault": {"errors"}}

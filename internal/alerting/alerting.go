@@ -68,7 +68,8 @@ type Alert struct {
 	unheld time.Time // since when its condition no longer holds, while it goes on firing; zero: it holds
 }
 
-// Rules are those of a file, with what they have seen. Its methods may be called concurrently.
+// Rules are those of a file, with what they have seen. Its methods may be called concurrently, but for Evaluate, which is
+// for one goroutine.
 type Rules struct {
 	engine *promql.Engine
 	store  *store
@@ -138,7 +139,8 @@ func New(file []byte, every time.Duration) (*Rules, error) {
 func (r *Rules) Evaluate(ctx context.Context, now time.Time, families map[string]*dto.MetricFamily, target map[string]string) {
 	r.ingest(now, families, target)
 	for _, g := range r.groups {
-		if !g.last.IsZero() && now.Sub(g.last) < g.every {
+		// Calls come a little early or late: the nearest one is meant.
+		if !g.last.IsZero() && g.every > r.every && now.Sub(g.last)+r.every/2 < g.every {
 			continue
 		}
 		g.last = now

@@ -248,3 +248,33 @@ groups: [{name: g, rules: [{alert: A, expr: "up * on (job) group_left () down"},
 		t.Errorf("the rule behind it is %s", got.State)
 	}
 }
+
+// TestEvaluate_UnevenCalls has calls come a little early or late, as a ticker's do: none may be skipped for that.
+func TestEvaluate_UnevenCalls(t *testing.T) {
+	s := start(t, `groups:
+- name: often
+  rules:
+  - record: seen
+    expr: up
+- name: seldom
+  interval: 10s
+  rules:
+  - record: seen_seldom
+    expr: up
+`)
+	begin := s.now
+	evaluated := make([]int, len(s.rules.groups))
+	for i := range 9 {
+		s.now = begin.Add(time.Duration(i)*every - time.Duration(i%4)*time.Millisecond)
+		at := s.now
+		s.scrape("up 1\n")
+		for g, group := range s.rules.groups {
+			if group.last.Equal(at) {
+				evaluated[g]++
+			}
+		}
+	}
+	if evaluated[0] != 9 || evaluated[1] != 5 {
+		t.Errorf("of 9 calls the groups used %v, want all, and every second one", evaluated)
+	}
+}

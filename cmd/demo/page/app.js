@@ -117,11 +117,14 @@ function show(u) {
 function listen(service) {
   if (events) events.close();
   told = false;
-  events = new EventSource(service ? "events?service=" + encodeURIComponent(service) : "events");
-  events.addEventListener("message", (message) => show(JSON.parse(message.data)));
-  events.addEventListener("error", () => {
+  const stream = new EventSource(service ? "events?service=" + encodeURIComponent(service) : "events");
+  events = stream;
+  stream.addEventListener("message", (message) => show(JSON.parse(message.data)));
+  stream.addEventListener("error", () => {
     told = false;
     stale(true);
+    if (stream.readyState !== EventSource.CLOSED) return;
+    setTimeout(() => { if (events === stream) listen(service); }, 5000); // refused; the browser tries again only where it was cut off
   });
 }
 

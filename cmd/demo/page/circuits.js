@@ -13,13 +13,12 @@ for (const { element } of cards) onScreen.watch(element);
 
 // take merges what has changed of one, and draws it where it can be seen.
 export function take(change) {
-  if (change.named) circuits[change.i] = { ...change.named, counts: [0, 0, 0, 0], streak: 0, calls: "", spans: [] };
+  if (change.named) circuits[change.i] = { ...change.named, counts: [0, 0, 0, 0], streak: 0, calls: "" };
   const c = circuits[change.i];
   if (change.standing) c.standing = change.standing;
   if (change.counts) c.counts = change.counts;
   if (change.streak !== undefined) c.streak = change.streak;
   if (change.calls) c.calls = (c.calls + change.calls).slice(-stripLength);
-  if (change.spans) c.spans.push(...change.spans);
   if (change.standing || onScreen.has(cards[change.i].element)) draw(change.i);
   else stale.add(change.i);
 }
