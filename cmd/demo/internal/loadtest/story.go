@@ -91,6 +91,7 @@ func (c *chronicle) outages(blocked map[string]uint64) (all []Transition, outage
 	for _, e := range c.events {
 		t := transition(e, c.began)
 		all = append(all, t)
+		i, known := open[t.Endpoint] // not where a full queue has lost the opening
 		switch {
 		case e.From == breaker.Closed && e.To == breaker.Open:
 			open[t.Endpoint] = len(outages)
@@ -98,10 +99,11 @@ func (c *chronicle) outages(blocked map[string]uint64) (all []Transition, outage
 				ID: t.OutageID, Endpoint: t.Endpoint, Opened: t.At,
 				Rule: t.Rule, Observed: t.Observed, Threshold: t.Threshold, ErrorType: t.ErrorType,
 			})
+		case !known:
 		case e.From == breaker.HalfOpen && e.To == breaker.Open:
-			outages[open[t.Endpoint]].Reopened++
+			outages[i].Reopened++
 		case e.To == breaker.Closed:
-			o := &outages[open[t.Endpoint]]
+			o := &outages[i]
 			recovery := e.RecoveryDuration.Seconds()
 			o.Closed, o.Recovery, o.Blocked = &t.At, &recovery, e.BlockedCount
 			left[t.Endpoint] -= e.BlockedCount
