@@ -71,10 +71,11 @@ type Alert struct {
 // Rules are those of a file, with what they have seen. Its methods may be called concurrently, but for Evaluate, which is
 // for one goroutine.
 type Rules struct {
-	engine *promql.Engine
-	store  *store
-	every  time.Duration
-	groups []*group
+	engine  *promql.Engine
+	store   *store
+	every   time.Duration
+	groups  []*group
+	records map[string]string // what the rules record: the expressions by name
 
 	mu       sync.RWMutex
 	statuses []Status
@@ -101,12 +102,12 @@ func New(file []byte, every time.Duration) (*Rules, error) {
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("the alert rules: %w", errors.Join(errs...))
 	}
-	r := &Rules{every: every}
-	reach := &reach{parser: p, of: make(map[string]time.Duration), records: make(map[string]string)}
+	r := &Rules{every: every, records: make(map[string]string)}
+	reach := &reach{parser: p, of: make(map[string]time.Duration), records: r.records}
 	for _, g := range parsed.Groups {
 		for _, one := range g.Rules {
 			if one.Record != "" {
-				reach.records[one.Record] = one.Expr
+				r.records[one.Record] = one.Expr
 			}
 		}
 	}
@@ -236,24 +237,11 @@ func (r *Rules) ingest(now time.Time, families map[string]*dto.MetricFamily, tar
 			}
 		}
 	}
-	records := r.records()
 	for metric, all := range series {
-		if !records[metric] {
+		if _, recorded := r.records[metric]; !recorded {
 			r.store.write(metric, now, all)
 		}
 	}
-}
-
-func (r *Rules) records() map[string]bool {
-	all := make(map[string]bool)
-	for _, g := range r.groups {
-		for _, one := range g.rules {
-			if one.Record != "" {
-				all[one.Record] = true
-			}
-		}
-	}
-	return all
 }
 
 func (r *Rules) query(ctx context.Context, text string, now time.Time) (promql.Vector, error) {
