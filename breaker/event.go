@@ -17,6 +17,11 @@ const (
 	RuleForced              = "forced"               // an operator forced the breaker open
 	RuleDisabled            = "disabled"             // an operator disabled the breaker
 	RuleReset               = "reset"                // an operator reset the breaker
+
+	// Those by which a fleet of replicas moves a breaker: see [Breaker.Trip] and [Breaker.Recover].
+	RuleFleetQuorum    = "fleet_quorum"    // observed and threshold: share of the live replicas that have opened
+	RuleFleetLeader    = "fleet_leader"    // observed: replicas that have opened; threshold: 1
+	RuleFleetRecovered = "fleet_recovered" // observed and threshold: replicas whose probes have succeeded
 )
 
 // Reason tells which rule moved the breaker, with the numbers it saw.

@@ -44,6 +44,7 @@ func (w word) public() State {
 // rules is a configuration in force.
 type rules struct {
 	Config
+	thresholds
 	given  *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
 	flags  word
 	engine string // of a mirror; empty where the breaker decides for itself
@@ -64,6 +65,7 @@ type machine struct {
 	consecutive int
 	window      *window
 	outage      *outage // nil while closed
+	gate        *gated  // nil: open periods end by themselves
 	timer       *time.Timer
 	wake        int64 // when the timer fires; 0: it does not
 }
@@ -90,6 +92,7 @@ type outage struct {
 	delay     time.Duration
 	due       int64 // when the delay ends
 	near      bool  // which is so soon that calls read the clock
+	held      bool  // the delay has elapsed, and a gate holds; due is when that ends by itself
 
 	// The half-open period, if one is running.
 	probes []*lease
@@ -147,7 +150,7 @@ func (b *Breaker) publicState() State {
 
 // setRules puts a checked configuration in force.
 func (b *Breaker) setRules(c Config, given *Config, engine string) {
-	r := &rules{Config: c, given: given, engine: engine}
+	r := &rules{Config: c, thresholds: thresholdsOf(&c, b.advice()), given: given, engine: engine}
 	if engine != "" {
 		r.flags = mirrored // it judges nothing, so it wants no window
 		b.rules.Store(r)
