@@ -17,6 +17,7 @@ type link struct {
 	told    bool // it was logged that the link is lost
 	lostAt  time.Time
 	rewatch context.CancelFunc // ends the watch that is going on
+	begunAt time.Time          // of that
 
 	value    []byte // of the newest beat that was sent
 	number   uint64 // its number
@@ -35,8 +36,8 @@ func (l *link) init(now time.Time) {
 }
 
 const (
-	firstPause   = 100 * time.Millisecond
-	echoPatience = 2 // heartbeats
+	firstPause = 100 * time.Millisecond
+	patience   = 2 // heartbeats, with a watch that does not tell what it should
 )
 
 // pause is how long to wait after so many failures in a row: some random time, so that replicas do not come all at once.
@@ -50,7 +51,7 @@ func (m *Member) watch() {
 	failures := 0
 	for m.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(m.ctx)
-		m.post(func(time.Time) { m.link.begin(m, cancel) })
+		m.post(func(now time.Time) { m.link.begin(m, now, cancel) })
 		err := contained(func() error {
 			return m.engine.Watch(ctx, m.config.prefix(), func(c Change) {
 				if c.Kind == Synced {
@@ -81,8 +82,8 @@ func (m *Member) watch() {
 }
 
 // begin makes ready for a watch that tells all anew.
-func (l *link) begin(m *Member, rewatch context.CancelFunc) {
-	l.rewatch, l.synced = rewatch, false
+func (l *link) begin(m *Member, now time.Time, rewatch context.CancelFunc) {
+	l.rewatch, l.begunAt, l.synced = rewatch, now, false
 	clear(m.siblings)
 	clear(m.votes)
 	clear(m.turns)
@@ -178,10 +179,13 @@ func (l *link) check(m *Member, now time.Time) {
 	if l.changed || now.Sub(l.sentAt) >= m.config.heartbeat {
 		m.publish(now)
 	}
-	if l.synced && !l.sending && !l.unheard.IsZero() && now.Sub(l.unheard) > echoPatience*m.config.heartbeat {
+	deaf := !l.synced && now.Sub(l.begunAt) > patience*m.config.heartbeat ||
+		l.synced && !l.sending && !l.unheard.IsZero() && now.Sub(l.unheard) > patience*m.config.heartbeat
+	if deaf && l.rewatch != nil {
 		l.unheard = time.Time{}
 		m.lose(errDeaf, now)
 		l.rewatch()
+		l.rewatch = nil
 	}
 }
 

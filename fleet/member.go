@@ -98,6 +98,12 @@ func (m *Member) Close(ctx context.Context) error {
 	return err
 }
 
+// Connected tells whether this replica shares with its fleet now, or its breakers carry on alone.
+func (m *Member) Connected() bool { return m.telemetry.isWhole.Load() }
+
+// Replicas is the number of live replicas that this one knows of, itself included; 1 while it is not connected.
+func (m *Member) Replicas() int { return int(m.telemetry.replicas.Load()) }
+
 // detach leaves the breakers to themselves.
 func (m *Member) detach() {
 	m.listener()
