@@ -93,6 +93,10 @@ panels: $(STACK) ## Draw the dashboards by Grafana's own components into docs/im
 signal: $(STACK) ## Play the incidents against the stack (two minutes) and write what came of them into docs/signal.md
 	go test -C e2e -count=1 -run '^TestIncidents$$' -v . -args -signal
 
+.PHONY: fleet-figures
+fleet-figures: ## Run fleets of a hundred replicas on the real engines (minutes) and write the figures into docs/fleet.md
+	go test -C fleet/nats -count=1 -run '^TestFleetOfAHundred$$' -v . -args -figures ../../docs/fleet.md
+
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/
 

@@ -1,14 +1,21 @@
 package nats_test
 
 import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/fleet"
 	"github.com/otelbreaker/otelbreaker/fleet/enginetest"
 	fleetnats "github.com/otelbreaker/otelbreaker/fleet/nats"
@@ -94,5 +101,110 @@ func TestFleetOfAHundred(t *testing.T) {
 		Away: func(*testing.T) { s.stop() },
 		Back: func(t *testing.T) { s.start(t) },
 	}, 100)
-	t.Logf("%+v", figures)
+	t.Logf("\n%s", figures.Table())
+	if *into != "" {
+		if err := figures.Write(*into, "NATS"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var into = flag.String("figures", "", "a document to write the figures into")
+
+// refusals counts what the store does not take.
+type refusals struct {
+	fleet.Engine
+	n atomic.Int64
+}
+
+func (r *refusals) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	err := r.Engine.Put(ctx, key, value, ttl)
+	if err != nil {
+		r.n.Add(1)
+	}
+	return err
+}
+
+// TestF06_AFullBucketLeavesBreakersToThemselves fills the real bucket. Who has a key there can still write it; who comes
+// later cannot, and nobody can take a turn.
+func TestF06_AFullBucketLeavesBreakersToThemselves(t *testing.T) {
+	s := newStore(t)
+	join := func(name string) (*breaker.Breaker, *fleet.Member, *refusals) {
+		b, err := breaker.New(breaker.Config{FailureThreshold: 1, RecoveryTimeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &refusals{Engine: s.engine(t, fleetnats.WithMaxBytes(1<<20))}
+		m, err := fleet.Join(b, r, fleet.WithPolicy(fleet.LeaderOfOne()), fleet.WithHeartbeat(time.Second),
+			fleet.WithHoldBound(time.Second), fleet.WithReplica(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = m.Close(context.Background()) })
+		return b, m, r
+	}
+	recovers := func(b *breaker.Breaker) func() bool {
+		return func() bool {
+			return b.Do(t.Context(), func(context.Context) error { return nil }) == nil && b.State() == breaker.Closed
+		}
+	}
+	first, member, _ := join("first")
+	await(t, "it to share", member.Connected)
+	js, err := jetstream.New(s.connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), fleetnats.DefaultBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, size := 0, 10_000; size > 0; i++ {
+		if _, err := kv.Put(t.Context(), fmt.Sprintf("junk.%d", i), make([]byte, size)); err != nil {
+			size /= 10 // there may be room for less
+		}
+	}
+	second, newcomer, refused := join("second")
+	await(t, "the newcomer to be refused", func() bool { return refused.n.Load() > 2 })
+	if newcomer.Connected() {
+		t.Error("it says that it shares")
+	}
+	for _, b := range []*breaker.Breaker{first, second} {
+		_ = b.Do(t.Context(), func(context.Context) error { return errors.New("failure") })
+		if b.State() != breaker.Open {
+			t.Errorf("one that failed is %v", b.State())
+		}
+		await(t, "it to recover", recovers(b))
+	}
+	stream, err := js.Stream(t.Context(), "KV_"+fleetnats.DefaultBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject("$KV."+fleetnats.DefaultBucket+".junk.>")); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "both to share", func() bool { return member.Replicas() == 2 && newcomer.Replicas() == 2 })
+}
+
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited for %s", what)
+		}
+	}
+}
+
+func TestABucketWithoutTimesToLiveIsRefused(t *testing.T) {
+	s := newStore(t)
+	js, err := jetstream.New(s.connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "plain"}); err != nil {
+		t.Fatal(err)
+	}
+	err = s.engine(t, fleetnats.WithBucket("plain")).Put(t.Context(), "a", nil, time.Minute)
+	if err == nil || !strings.Contains(err.Error(), `LimitMarkerTTL of the bucket "plain" is 0: allowed is a positive duration`) {
+		t.Errorf("the error is %v", err)
+	}
 }
