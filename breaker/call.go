@@ -153,7 +153,7 @@ func (b *Breaker) apply(ctx context.Context, t token, r *Result) (caused *Event,
 
 // onEdge tells that a failure may move the machine.
 func (b *Breaker) onEdge() bool {
-	return b.state != Closed || b.window != nil || b.consecutive+1 >= b.rules.Load().thresholds.consecutive
+	return b.state != Closed || b.window != nil || b.consecutive+1 >= b.rules.Load().limits().consecutive
 }
 
 // count adds a call to the totals, whatever period it belongs to.
@@ -233,7 +233,7 @@ func (b *Breaker) plain() uint64 {
 // met looks for a rule that the results so far have met.
 func (b *Breaker) met() (Reason, tally, bool) {
 	r := b.rules.Load()
-	limit := &r.thresholds
+	limit := r.limits()
 	if limit.consecutive > 0 && b.consecutive >= limit.consecutive {
 		return Reason{Rule: RuleConsecutiveFailures, Observed: float64(b.consecutive),
 			Threshold: float64(limit.consecutive)}, tally{calls: b.consecutive, failures: b.consecutive}, true

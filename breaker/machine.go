@@ -44,7 +44,7 @@ func (w word) public() State {
 // rules is a configuration in force.
 type rules struct {
 	Config
-	thresholds
+	lowered *thresholds // by advice; nil: those of the configuration are in force
 	given  *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
 	flags  word
 	engine string // of a mirror; empty where the breaker decides for itself
@@ -150,13 +150,16 @@ func (b *Breaker) publicState() State {
 
 // setRules puts a checked configuration in force.
 func (b *Breaker) setRules(c Config, given *Config, engine string) {
-	r := &rules{Config: c, thresholds: thresholdsOf(&c, b.advice()), given: given, engine: engine}
+	before := b.rules.Load()
+	r := &rules{Config: c, given: given, engine: engine}
+	if before != nil && before.lowered != nil {
+		r.lowered = lowered(&c, before.lowered.share)
+	}
 	if engine != "" {
 		r.flags = mirrored // it judges nothing, so it wants no window
 		b.rules.Store(r)
 		return
 	}
-	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
 		b.window.reset(b.plain())

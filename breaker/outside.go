@@ -65,13 +65,16 @@ func (b *Breaker) Advise(share float64) error {
 	if have.engine != "" {
 		return errMirrored
 	}
-	if b.advice() == share {
+	if have.limits().share == share {
 		return nil
 	}
 	b.advance(b.now())
-	lowered := *have
-	lowered.thresholds = thresholdsOf(&have.Config, share)
-	b.rules.Store(&lowered)
+	advised := *have
+	advised.lowered = nil
+	if share < 1 {
+		advised.lowered = lowered(&have.Config, share)
+	}
+	b.rules.Store(&advised)
 	b.publish()
 	return nil
 }
@@ -84,20 +87,15 @@ type thresholds struct {
 	slow        float64
 }
 
-func thresholdsOf(c *Config, share float64) thresholds {
-	t := thresholds{share, c.FailureThreshold, c.FailureRate * share, c.SlowCallRate * share}
-	if share < 1 { // or the largest number would not survive the float
-		t.consecutive = int(math.Ceil(float64(c.FailureThreshold) * share))
+func (r *rules) limits() thresholds {
+	if r.lowered != nil {
+		return *r.lowered
 	}
-	return t
+	return thresholds{1, r.FailureThreshold, r.FailureRate, r.SlowCallRate}
 }
 
-// advice is the share in force.
-func (b *Breaker) advice() float64 {
-	if r := b.rules.Load(); r != nil && r.share != 0 {
-		return r.share
-	}
-	return 1
+func lowered(c *Config, share float64) *thresholds {
+	return &thresholds{share, int(math.Ceil(float64(c.FailureThreshold) * share)), c.FailureRate * share, c.SlowCallRate * share}
 }
 
 // Gate has gate asked whenever an open delay has elapsed, before the breaker goes half-open. It is asked on a goroutine

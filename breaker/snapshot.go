@@ -48,7 +48,7 @@ func (b *Breaker) Snapshot() Snapshot {
 	s := Snapshot{
 		Service: c.Service, Endpoint: c.Endpoint, Engine: r.engine, State: b.publicState(), Override: b.override,
 		Failure: b.failures, Slow: b.slow, ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen,
-		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Advice: r.share, Config: c,
+		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Advice: r.limits().share, Config: c,
 	}
 	if b.mail != nil {
 		s.EventsDropped = b.mail.dropped

@@ -21,7 +21,7 @@ type guarded struct {
 	blocked  uint64 // calls, when it was last closed
 
 	hold     *breaker.Hold // its delay has elapsed, and it waits for its turn
-	busy     bool          // an operation on its key is under way
+	busy     int           // operations on its key that are under way
 	notUntil time.Time     // no attempt before that
 	turn     []byte        // what stands in the store while it is this replica's turn
 	renewAt  time.Time

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
@@ -49,13 +50,14 @@ func pause(failures int, most time.Duration) time.Duration {
 // watch watches the fleet's keys for as long as the member lives.
 func (m *Member) watch() {
 	failures := 0
+	var synced atomic.Bool // the engine may call from a goroutine of its own
 	for m.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(m.ctx)
 		m.post(func(now time.Time) { m.link.begin(m, now, cancel) })
 		err := contained(func() error {
 			return m.engine.Watch(ctx, m.config.prefix(), func(c Change) {
 				if c.Kind == Synced {
-					failures = 0
+					synced.Store(true)
 				}
 				if len(c.Key) > MaxKeySize || len(c.Value) > MaxValueSize {
 					m.telemetry.failed(opValue)
@@ -73,6 +75,9 @@ func (m *Member) watch() {
 			m.link.synced = false
 			m.lose(err, now)
 		})
+		if synced.Swap(false) {
+			failures = 0
+		}
 		failures++
 		select {
 		case <-m.ctx.Done():
@@ -195,7 +200,7 @@ var errDeaf = errors.New("fleet: what was written does not come back")
 func (m *Member) join(now time.Time) {
 	l := &m.link
 	l.whole = true
-	m.telemetry.connected(true, l.told, now.Sub(l.lostAt))
+	m.telemetry.joined(l.told, now.Sub(l.lostAt))
 	l.told = false
 	for _, g := range m.guarded {
 		m.judge(g)
@@ -209,7 +214,7 @@ func (m *Member) lose(err error, now time.Time) {
 	l := &m.link
 	if !l.told {
 		l.told = true
-		m.telemetry.connected(false, true, 0, err)
+		m.telemetry.lost(err)
 	}
 	if !l.whole {
 		return

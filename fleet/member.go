@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"sync"
 	"time"
 
@@ -50,11 +51,11 @@ type Member struct {
 // other [breaker.Gate]. The engine stays the caller's, who closes it after [Member.Close].
 func Join(src Source, engine Engine, opts ...Option) (*Member, error) {
 	c, err := configured(opts)
-	if src == nil {
-		err = errors.Join(err, errors.New("fleet: the source is nil: pass a breaker or a group"))
+	if isNil(src) {
+		err = errors.Join(err, fmt.Errorf("fleet: the source is nil (%T): pass a breaker or a group", src))
 	}
-	if engine == nil {
-		err = errors.Join(err, errors.New("fleet: the engine is nil: pass that of fleet/nats, fleet/redis or the like"))
+	if isNil(engine) {
+		err = errors.Join(err, fmt.Errorf("fleet: the engine is nil (%T): pass that of fleet/nats, fleet/redis or the like", engine))
 	}
 	if err != nil {
 		return nil, err
@@ -82,6 +83,11 @@ func Join(src Source, engine Engine, opts ...Option) (*Member, error) {
 		m.going.Go(m.works)
 	}
 	return m, nil
+}
+
+func isNil(given any) bool {
+	v := reflect.ValueOf(given)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Close leaves the fleet: this replica's votes and lease are withdrawn, as far as the engine takes it until ctx ends, and

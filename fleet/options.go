@@ -122,7 +122,7 @@ func configured(opts []Option) (config, error) {
 		}
 		c = o.apply(c)
 	}
-	if c.policy == (Policy{}) {
+	if c.policy.kind == unset {
 		c.policy = Quorum(defaultShare)
 	}
 	if c.meters == nil {

@@ -16,7 +16,8 @@ type Policy struct {
 type kind uint8
 
 const (
-	quorum kind = iota
+	unset kind = iota
+	quorum
 	advisory
 	leader
 )

@@ -92,18 +92,20 @@ func (t *telemetry) propagated(d time.Duration) {
 	t.propagation.Record(context.Background(), d.Seconds(), t.attributes)
 }
 
-// connected notes that the fleet was lost or joined; noted tells that it goes into the log, too.
-func (t *telemetry) connected(whole, noted bool, away time.Duration, cause ...error) {
-	t.isWhole.Store(whole)
-	switch {
-	case !noted:
-	case whole:
+// joined notes that this replica shares; back tells that it was said to be lost.
+func (t *telemetry) joined(back bool, away time.Duration) {
+	t.isWhole.Store(true)
+	if back {
 		t.record("fleet_rejoined", "Circuit breakers share with their fleet again", log.SeverityInfo, "INFO",
 			attribute.Float64("away_seconds", away.Seconds()))
-	default:
-		t.record("fleet_lost", "Circuit breakers carry on without their fleet", log.SeverityWarn, "WARN",
-			attribute.String("error.type", errorType(cause[0])))
 	}
+}
+
+// lost notes that this replica carries on alone.
+func (t *telemetry) lost(cause error) {
+	t.isWhole.Store(false)
+	t.record("fleet_lost", "Circuit breakers carry on without their fleet", log.SeverityWarn, "WARN",
+		attribute.String("error.type", errorType(cause)))
 }
 
 // refused notes a breaker that cannot take part.

@@ -366,6 +366,7 @@ func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
 	}{
 		{fleet.WithName("A"), `WithName is "A": allowed is 1 to 64 lower-case letters`},
 		{fleet.WithReplica(""), `WithReplica is ""`},
+		{fleet.WithPolicy(fleet.Quorum(0)), "the share of Quorum is 0: allowed is"},
 		{fleet.WithPolicy(fleet.Quorum(1.5)), "the share of Quorum is 1.5: allowed is a number above 0 and up to 1"},
 		{fleet.WithPolicy(fleet.Advisory(1)), "the share of Advisory is 1"},
 		{fleet.WithHeartbeat(time.Millisecond), "WithHeartbeat is 1ms: allowed is 1s to 1h0m0s"},
@@ -379,6 +380,10 @@ func TestG18_BadOptionsAreRefusedByName(t *testing.T) {
 		if _, err := fleet.Join(b, store, c.option); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("the error is %v, want %q", err, c.want)
 		}
+	}
+	var none *breaker.Group
+	if _, err := fleet.Join(none, store); err == nil || !strings.Contains(err.Error(), "source is nil (*breaker.Group)") {
+		t.Errorf("with a nil group the error is %v", err)
 	}
 	if _, err := fleet.Join(nil, nil); err == nil || !strings.Contains(err.Error(), "source is nil") || !strings.Contains(err.Error(), "engine is nil") {
 		t.Errorf("without anything the error is %v", err)

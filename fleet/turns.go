@@ -84,14 +84,14 @@ func (m *Member) comeSoon(g *guarded, now time.Time) {
 func (m *Member) mind(g *guarded, now time.Time) {
 	m.attempt(g, now)
 	m.renew(g, now)
-	if g.announce > 0 && !g.busy {
+	if g.announce > 0 && g.busy == 0 {
 		m.recoveredHere(g, now)
 	}
 }
 
 // attempt tries to make it this replica's turn, if its breaker waits for one.
 func (m *Member) attempt(g *guarded, now time.Time) {
-	if g.hold == nil || g.busy || g.release != nil || !m.link.whole || now.Before(g.notUntil) {
+	if g.hold == nil || g.busy > 0 || g.release != nil || !m.link.whole || now.Before(g.notUntil) {
 		return
 	}
 	var old []byte
@@ -143,12 +143,12 @@ func (m *Member) free(t *standing) time.Time {
 // swap has a worker swap the value of a breaker's key. An error counts as no.
 func (m *Member) swap(g *guarded, old, value []byte, ttl time.Duration, then func(swapped bool, now time.Time)) {
 	var swapped bool
-	g.busy = true
+	g.busy++
 	m.do(false, opSwap, func(ctx context.Context) (err error) {
 		swapped, err = m.engine.CompareAndSwap(ctx, m.config.breakerKey(g.id), old, value, max(ttl, MinTTL))
 		return err
 	}, func(err error, now time.Time) {
-		g.busy = false
+		g.busy--
 		then(swapped && err == nil, now)
 	})
 }
@@ -158,7 +158,7 @@ func ended(s breaker.Snapshot) uint64 { return s.Success + s.Failure + s.Ignored
 
 // renew keeps the lease for as long as this replica is at it.
 func (m *Member) renew(g *guarded, now time.Time) {
-	if g.turn == nil || g.busy || now.Before(g.renewAt) {
+	if g.turn == nil || g.busy > 0 || now.Before(g.renewAt) {
 		return
 	}
 	s := g.b.Snapshot()
@@ -216,11 +216,12 @@ func (m *Member) recoveredHere(g *guarded, now time.Time) {
 		return
 	}
 	t := turn{State: recovered, Replica: m.config.replica, Token: newToken(), Life: millisecondsOf(recoveredLife)}
-	g.told, g.busy = t.Token, true
+	g.told = t.Token
+	g.busy++
 	m.do(false, opPut, func(ctx context.Context) error {
 		return m.engine.Put(ctx, m.config.breakerKey(g.id), written(t), recoveredLife)
 	}, func(err error, _ time.Time) {
-		g.busy = false
+		g.busy--
 		if err == nil {
 			g.announce = 0
 		}

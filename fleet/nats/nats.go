@@ -163,14 +163,17 @@ func (e *Engine) known() jetstream.KeyValue {
 	return e.bucket
 }
 
-// noted looks for the bucket anew after an error that may come of its being gone.
+// noted looks for the bucket anew after an error that may come of its being gone. That the time was up is none: a slow
+// server is not to be asked for more.
 func (e *Engine) noted(err error) error {
 	if err == nil {
 		return nil
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.bucket = nil
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.bucket = nil
+	}
 	return fmt.Errorf("fleet/nats: %w", err)
 }
 
