@@ -45,9 +45,9 @@ func (w word) public() State {
 type rules struct {
 	Config
 	lowered *thresholds // by advice; nil: those of the configuration are in force
-	given  *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
-	flags  word
-	engine string // of a mirror; empty where the breaker decides for itself
+	given   *Config     // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
+	flags   word
+	engine  string // of a mirror; empty where the breaker decides for itself
 }
 
 // machine is everything that moves, guarded by the breaker's lock.
