@@ -142,7 +142,7 @@ func (m *Member) on(e *breaker.Event, now time.Time) {
 		g.hold = nil
 	case e.Reason.Rule == breaker.RuleProbesSucceeded:
 		m.closed(g)
-		m.recoveredHere(g, now)
+		m.recoveredHere(g)
 	default:
 		m.closed(g)
 		m.giveBack(g)

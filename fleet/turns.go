@@ -56,7 +56,7 @@ func (m *Member) takeTurn(id string, c Change, now time.Time) {
 		return
 	}
 	if t.State == recovered {
-		m.recoveredThere(g, t, now)
+		m.recoveredThere(g, t)
 	} else {
 		g.notUntil = time.Time{}
 		m.attempt(g, now)
@@ -85,7 +85,7 @@ func (m *Member) mind(g *guarded, now time.Time) {
 	m.attempt(g, now)
 	m.renew(g, now)
 	if g.announce > 0 && g.busy == 0 {
-		m.recoveredHere(g, now)
+		m.recoveredHere(g)
 	}
 }
 
@@ -205,7 +205,7 @@ func (m *Member) failedHere(g *guarded, wait time.Duration, now time.Time) {
 }
 
 // recoveredHere tells that a probe has succeeded, whoever's turn it was.
-func (m *Member) recoveredHere(g *guarded, now time.Time) {
+func (m *Member) recoveredHere(g *guarded) {
 	if g.announce == 0 {
 		g.announce = attempts
 	}
@@ -230,7 +230,7 @@ func (m *Member) recoveredHere(g *guarded, now time.Time) {
 
 // recoveredThere closes the breaker in a while, for a sibling's probe has succeeded. One that was told before this
 // replica lost the store for a while is as good as new, if the breaker was open already then.
-func (m *Member) recoveredThere(g *guarded, t *standing, now time.Time) {
+func (m *Member) recoveredThere(g *guarded, t *standing) {
 	if t.Token == g.told {
 		return
 	}

@@ -152,9 +152,7 @@ func (all *replicas) await(what string, of []*replica, is func(*replica) bool) {
 	}
 }
 
-func in(s breaker.State) func(*replica) bool {
-	return func(r *replica) bool { return r.b.State() == s }
-}
+func isClosed(r *replica) bool { return r.b.State() == breaker.Closed }
 
 var errDown = errors.New("the dependency is down")
 
@@ -187,7 +185,7 @@ func (all *replicas) reset() {
 	for _, r := range all.each { // those whom a vote that was on its way has reached
 		r.b.Reset()
 	}
-	all.await("all to be closed", all.each, in(breaker.Closed))
+	all.await("all to be closed", all.each, isClosed)
 }
 
 func (all *replicas) openings(f *Figures) {
@@ -253,7 +251,7 @@ func (all *replicas) outage(f *Figures) {
 	time.Sleep(periods*recovery + recovery/4) // with the delays, in which a period is a little longer
 	inOutage := float64(all.probes.Swap(0)) / periods
 	all.down.Store(false)
-	all.await("all to close", all.each, in(breaker.Closed))
+	all.await("all to close", all.each, isClosed)
 	inRecovery, most := float64(all.probes.Load()), float64(all.most.Load())
 	if all.alone {
 		f.ProbesInOutageAlone, f.ProbesInRecoveryAlone, f.ProbesAtOnceAlone = inOutage, inRecovery, most
@@ -281,14 +279,14 @@ func (all *replicas) death(f *Figures) {
 	died, dead := time.Now(), all.blocked.Load()
 	all.down.Store(false)
 	living := slices.DeleteFunc(slices.Clone(all.each), func(r *replica) bool { return r == dead })
-	all.await("the living to close", living, in(breaker.Closed))
+	all.await("the living to close", living, isClosed)
 	f.Takeover = time.Since(died)
 	if f.Takeover < lease/2 {
 		all.Errorf("the lease of one that died was taken over after %v", f.Takeover)
 	}
 	dead.way.mend()
 	all.await("all to be connected", all.each, func(r *replica) bool { return r.member.Connected() })
-	all.await("all to close", all.each, in(breaker.Closed))
+	all.await("all to close", all.each, isClosed)
 }
 
 // partition cuts a third off, which learns nothing until it is healed, and then all.
@@ -313,7 +311,7 @@ func (all *replicas) partition(f *Figures) {
 	f.Healed = time.Since(healed)
 	all.await("all to be connected", all.each, func(r *replica) bool { return r.member.Connected() && r.member.Replicas() == len(all.each) })
 	stop := all.traffic()
-	all.await("all to recover", all.each, in(breaker.Closed))
+	all.await("all to recover", all.each, isClosed)
 	stop()
 	all.reset()
 }
@@ -324,7 +322,7 @@ func (all *replicas) restart(s Store, f *Figures) {
 	all.await("all to notice", all.each, func(r *replica) bool { return !r.member.Connected() })
 	all.open(all.each[0], all.each[:1])
 	stop := all.traffic()
-	all.await("one to open and recover without a store", all.each[:1], in(breaker.Closed))
+	all.await("one to open and recover without a store", all.each[:1], isClosed)
 	stop()
 	s.Back(all.T)
 	back := time.Now()
@@ -333,7 +331,7 @@ func (all *replicas) restart(s Store, f *Figures) {
 	took := all.open(all.each[1], all.each)
 	f.Reopening = slices.MaxFunc(took, cmp.Compare)
 	stop = all.traffic()
-	all.await("all to recover", all.each, in(breaker.Closed))
+	all.await("all to recover", all.each, isClosed)
 	stop()
 }
 
