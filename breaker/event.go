@@ -28,7 +28,7 @@ const (
 type Reason struct {
 	Rule                string
 	Observed, Threshold float64
-	Note                string // what the operator gave as the reason
+	Note                string // what the operator gave as the reason, or who among a fleet gave it
 }
 
 // Event is one transition. It is a plain value and does not change.

@@ -61,7 +61,7 @@ func TestF02_NothingThatBefallsAGateHoldsABreakerOpen(t *testing.T) {
 				if s := b.Snapshot(); s.State != breaker.Open || !s.Held {
 					t.Errorf("just before %v it is %v, held %v", want, s.State, s.Held)
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if s := b.State(); s != breaker.HalfOpen {
 					t.Errorf("after %v it is %v", want, s)
