@@ -167,7 +167,9 @@ func (m *Member) published(err error, now time.Time) {
 	if err != nil {
 		l.failures++
 		l.changed, l.unheard = true, time.Time{}
-		l.notUntil = now.Add(pause(l.failures, m.config.heartbeat))
+		d := pause(l.failures, m.config.heartbeat)
+		l.notUntil = now.Add(d)
+		m.later(d, m.publish) // at its own moment, for the ticks of replicas that began together are the same
 		if l.failures > 1 {
 			m.lose(err, now)
 		}

@@ -32,7 +32,8 @@ type Member struct {
 
 	ctx   context.Context
 	end   context.CancelFunc
-	going sync.WaitGroup
+	loops sync.WaitGroup // the loop
+	going sync.WaitGroup // those who wait for the engine
 	mail  mailbox
 	work  workers
 
@@ -77,12 +78,27 @@ func Join(src Source, engine Engine, opts ...Option) (*Member, error) {
 			return nil, err
 		}
 	}
-	m.going.Go(m.loop)
+	m.loops.Go(m.loop)
 	m.going.Go(m.watch)
 	for range workerCount {
 		m.going.Go(m.works)
 	}
 	return m, nil
+}
+
+// idle waits until nobody waits for the engine any more, which is soon, for operations end with their context.
+func (m *Member) idle(ctx context.Context) error {
+	idle := make(chan struct{})
+	go func() {
+		m.going.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("fleet: the engine does not end what it is at: %w", context.Cause(ctx))
+	}
 }
 
 func isNil(given any) bool {
@@ -91,15 +107,18 @@ func isNil(given any) bool {
 }
 
 // Close leaves the fleet: this replica's votes and lease are withdrawn, as far as the engine takes it until ctx ends, and
-// the breakers go on by themselves. What goes wrong is returned; all has ended then, too. A second Close does nothing.
+// the breakers go on by themselves. What goes wrong is returned; all has ended then, too, but for what an engine does that
+// does not honour its context. A second Close does nothing.
 func (m *Member) Close(ctx context.Context) error {
 	var err error
 	m.mail.close(func() {
 		m.end()
 		m.work.close()
-		m.going.Wait() // soon, for operations end with their context
+		m.loops.Wait()
 		m.detach()
-		err = m.withdraw(ctx)
+		if err = m.idle(ctx); err == nil {
+			err = m.withdraw(ctx)
+		}
 	})
 	return err
 }

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -436,6 +437,46 @@ func TestG19_CloseLeavesNothing(t *testing.T) {
 		if left := store.Entries(); len(left) != 0 {
 			t.Errorf("left in the store: %q", left)
 		}
+	})
+}
+
+// stuck is an engine that breaks its word.
+type stuck struct {
+	fleet.Engine
+	until chan struct{}
+}
+
+func (s stuck) Put(context.Context, string, []byte, time.Duration) error {
+	<-s.until
+	return errAway
+}
+
+func TestF02_AnEngineThatDoesNotEndHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := breaker.New(five)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := stuck{enginetest.NewMemory(), make(chan struct{})}
+		m, err := fleet.Join(b, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		for range 5 {
+			_ = b.Do(t.Context(), func(context.Context) error { return errDown })
+		}
+		time.Sleep(five.RecoveryTimeout)
+		synctest.Wait()
+		if s := b.State(); s != breaker.HalfOpen {
+			t.Errorf("at the end of its delay it is %v", s)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := m.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		close(e.until)
 	})
 }
 
