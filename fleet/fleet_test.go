@@ -152,19 +152,25 @@ func TestF05_OneProbesAtATimeAndItsSuccessReleasesAll(t *testing.T) {
 		if took := time.Since(begun); took > 12*time.Second {
 			t.Errorf("all were closed after %v", took)
 		}
-		own, released := 0, 0
+		own, released, moments := 0, 0, map[time.Time]int{}
 		for _, r := range all {
 			switch e := r.last(); e.Reason.Rule {
 			case breaker.RuleProbesSucceeded:
 				own++
 			case breaker.RuleFleetRecovered:
 				released++
+				moments[e.At.Truncate(50*time.Millisecond)]++
 			default:
 				t.Errorf("%s is closed by %+v", r.name, e.Reason)
 			}
 		}
 		if own != 1 || released != 99 {
 			t.Errorf("%d closed by their own probes, %d were released; want 1 and 99", own, released)
+		}
+		for at, n := range moments { // a twentieth of the jitter
+			if n > 20 {
+				t.Errorf("%d were released within 50 ms of %v", n, at)
+			}
 		}
 		time.Sleep(time.Minute)
 		wantStates(t, "a minute later", all, 100, 0, 0)
