@@ -119,8 +119,9 @@ bench-own: ## Run the benchmarks beside the code; the result also goes to .bin/b
 	go test -run '^$$' -bench . -benchmem ./... | tee $(BIN)/bench-own.txt
 
 .PHONY: schedules
-schedules: ## Drive the breaker and its reference model through a million random schedules
+schedules: ## Drive the breaker and its reference model through a million random schedules, and fleets through thousands
 	OTELBREAKER_SCHEDULES=1000000 OTELBREAKER_SEED=random go test -count=1 -timeout 60m -run TestG02_SchedulesMatchTheModel -v ./breaker
+	OTELBREAKER_SCHEDULES=1000000 go test -C fleet -count=1 -timeout 60m -run TestF08 -v .
 
 .PHONY: mutate
 mutate: $(BIN)/gremlins ## Mutate breaker/, see what its tests let live (half an hour), and renew the table of docs/quality.md

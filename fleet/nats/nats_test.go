@@ -2,10 +2,13 @@ package nats_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,10 +30,13 @@ type store struct {
 	server  *server.Server
 }
 
-func newStore(t testing.TB) *store {
+func newStore(t testing.TB, more ...func(*server.Options)) *store {
 	t.Helper()
 	s := &store{options: &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: t.TempDir()}}
+	for _, f := range more {
+		f(s.options)
+	}
 	s.start(t)
 	s.options.Port = s.server.Addr().(*net.TCPAddr).Port
 	t.Cleanup(s.stop)
@@ -83,6 +89,77 @@ func TestEngine(t *testing.T) {
 		Away: func(*testing.T) { s.stop() },
 		Back: func(t *testing.T) { s.start(t) },
 	})
+}
+
+// TestEngineByTLSWithCredentials has a user who may do no more than docs/fleet.md says.
+func TestEngineByTLSWithCredentials(t *testing.T) {
+	certified := httptest.NewTLSServer(nil) // for its certificate, which is for 127.0.0.1
+	defer certified.Close()
+	trusted := x509.NewCertPool()
+	trusted.AddCert(certified.Certificate())
+	bucket := fleetnats.DefaultBucket
+	s := newStore(t, func(o *server.Options) {
+		o.TLS, o.TLSConfig = true, &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS13}
+		o.Users = []*server.User{{Username: "shop", Password: "s3cret", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{
+				"$KV." + bucket + ".>", "$JS.API.INFO", "$JS.API.STREAM.INFO.KV_" + bucket, "$JS.API.STREAM.CREATE.KV_" + bucket,
+				"$JS.API.DIRECT.GET.KV_" + bucket + ".>", "$JS.API.CONSUMER.*.KV_" + bucket + ".>", "$JS.FC.KV_" + bucket + ".>",
+			}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}}
+	})
+	secure := nats.Secure(&tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS13})
+	enginetest.Run(t, enginetest.Store{Open: func(t *testing.T) fleet.Engine {
+		e, err := fleetnats.New(s.connect(t, secure, nats.UserInfo("shop", "s3cret")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}})
+
+	connection, err := nats.Connect(s.server.ClientURL(), secure, nats.UserInfo("shop", "hunter2"),
+		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	e, err := fleetnats.New(connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Put(t.Context(), "a.b", nil, time.Minute); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("with a wrong password: %v", err)
+	}
+}
+
+// TestF06_AProgramMayStartBeforeTheServer begins with nobody there.
+func TestF06_AProgramMayStartBeforeTheServer(t *testing.T) {
+	s := newStore(t)
+	url := s.server.ClientURL()
+	s.stop()
+	connection, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	e, err := fleetnats.New(connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := breaker.New(breaker.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	member, err := fleet.Join(b, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = member.Close(t.Context()) }()
+	if err := b.Do(t.Context(), func(context.Context) error { return nil }); err != nil || member.Connected() {
+		t.Errorf("without a server a call gives %v, and it is connected: %v", err, member.Connected())
+	}
+	s.start(t)
+	await(t, "it to share", member.Connected)
 }
 
 func TestNewTellsWhatIsWrong(t *testing.T) {
