@@ -44,7 +44,7 @@ func (tel *telemetry) said(t *testing.T) map[string][]string {
 	for name, value := range tel.metrics(t) {
 		said["metric"] = append(said["metric"], name+"="+value)
 	}
-	for _, r := range tel.records.list() {
+	for _, r := range tel.records.List() {
 		said["log record"] = append(said["log record"], recordText(r))
 	}
 	for _, s := range tel.spans.Ended() {
@@ -278,7 +278,7 @@ func TestACallWithoutASpanHasTheTraceOfTheClientSpan(t *testing.T) {
 	if err := guarded.Breakers().Get("http://a.example").Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	records, spans := tel.records.list(), tel.spans.Ended()
+	records, spans := tel.records.List(), tel.spans.Ended()
 	if len(records) != 1 || len(spans) != 1 {
 		t.Fatalf("%d records, %d spans", len(records), len(spans))
 	}
@@ -300,7 +300,7 @@ func TestFailedCallsAreLoggedOnRequest(t *testing.T) {
 	if err := guarded.Breakers().Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	records, spans := tel.records.list(), tel.spans.Ended()
+	records, spans := tel.records.List(), tel.spans.Ended()
 	if len(records) != 2 || len(spans) != 1 || records[0].EventName() != "call_failed" || records[1].EventName() != "circuit_opened" {
 		t.Fatalf("%d records, %d spans, want a failed call and an opening of one", len(records), len(spans))
 	}
@@ -324,8 +324,8 @@ func TestCloseEndsTheTelemetryAndNothingElse(t *testing.T) {
 	if err := b.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(tel.metrics(t)) == 0 || len(tel.records.list()) != 1 {
-		t.Fatalf("before: %d metrics, %d records", len(tel.metrics(t)), len(tel.records.list()))
+	if len(tel.metrics(t)) == 0 || len(tel.records.List()) != 1 {
+		t.Fatalf("before: %d metrics, %d records", len(tel.metrics(t)), len(tel.records.List()))
 	}
 	for range 2 {
 		if err := guarded.Close(); err != nil {
@@ -342,7 +342,7 @@ func TestCloseEndsTheTelemetryAndNothingElse(t *testing.T) {
 	if m := tel.metrics(t); len(m) != 0 {
 		t.Errorf("metrics go on: %v", m)
 	}
-	if n := len(tel.records.list()); n != 1 {
+	if n := len(tel.records.List()); n != 1 {
 		t.Errorf("records go on: %d", n)
 	}
 	if len(told) != 2 {
@@ -381,7 +381,7 @@ func TestTheGlobalProvidersAreTheDefault(t *testing.T) {
 	if got := tel.metrics(t)["circuit_breaker.state endpoint="+server.URL+",service=127.0.0.1"]; got != "2" {
 		t.Errorf("the state is %q", got)
 	}
-	if n := len(tel.records.list()); n != 1 {
+	if n := len(tel.records.List()); n != 1 {
 		t.Errorf("%d records", n)
 	}
 }
