@@ -79,11 +79,16 @@ func TestTheExamplesOfTelemetryAreWhatComesOut(t *testing.T) {
 }
 
 // tableOf gives the cells of a table of the documents on telemetry, row by row: the one whose head begins so.
-func tableOf(t *testing.T, head string) (rows [][]string) {
+func tableOf(t *testing.T, head string) [][]string {
 	t.Helper()
-	_, text, found := strings.Cut(telemetry(t), "\n| "+head)
+	return tableIn(t, telemetry(t), head)
+}
+
+func tableIn(t *testing.T, document, head string) (rows [][]string) {
+	t.Helper()
+	_, text, found := strings.Cut(document, "\n| "+head)
 	if !found {
-		t.Fatalf("no document on telemetry has a table that begins with %q", head)
+		t.Fatalf("there is no table that begins with %q", head)
 	}
 	for i, line := range strings.Split(text, "\n") {
 		if i < 2 { // the rest of the head, and the rule
