@@ -88,7 +88,7 @@ func TestRejectionSaysWhoWhyAndWhen(t *testing.T) {
 		err := b.Do(t.Context(), succeed)
 		var e *breaker.OpenError
 		if !errors.Is(err, breaker.ErrOpen) || !errors.As(err, &e) {
-			t.Fatalf("rejected with %v", err)
+			t.Fatalf("blocked with %v", err)
 		}
 		if want := "circuit breaker is open: payments (https://pay.example), retry after 45s"; err.Error() != want {
 			t.Errorf("text is %q, want %q", err, want)

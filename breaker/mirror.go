@@ -103,7 +103,7 @@ func (m *Mirror) count(ctx context.Context, r *Result, judged bool) {
 	}
 }
 
-// Blocked reports a call that the other breaker refused. ctx is the call's; what listens on the call is told at once.
+// Blocked reports a call that the other breaker blocked. ctx is the call's; what listens on the call is told at once.
 func (m *Mirror) Blocked(ctx context.Context) {
 	if ctx == nil {
 		ctx = context.Background()

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Permit is the right to make one call, given by [Breaker.Acquire]. Do not copy it. The zero Permit does nothing.
+// Permit is the right to make one call, given by [Breaker.Acquire] and [Group.Acquire]. Do not copy it;
+// [Permit.Move] hands it on. Its methods may be called from any goroutine. The zero Permit does nothing.
 type Permit struct {
 	b     *Breaker
 	token token

@@ -34,7 +34,8 @@ type Snapshot struct {
 	Config        Config // in force, defaults filled in
 }
 
-// Snapshot takes one. It costs the calls nothing but a short hold of the lock.
+// Snapshot gives the state, the totals and what else there is to know, all of one moment. It holds the lock for that
+// long, and costs calls nothing else.
 func (b *Breaker) Snapshot() Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
