@@ -21,7 +21,7 @@ var (
 // OpenError is a rejection, the error of a blocked call: it was not made. One immutable value serves a whole open (or
 // half-open) period, so a rejection allocates nothing; do not change it.
 type OpenError struct {
-	Service, Endpoint string
+	Service, Endpoint string    // as in [Config]
 	State             State     // Open, or HalfOpen where all probes are in flight
 	RetryAt           time.Time // when a probe will be let through; zero where that is unknown (forced open)
 	OutageID          string    // as in the outage's events

@@ -26,7 +26,7 @@ type token struct {
 
 // Result is what a call came to, in full.
 type Result struct {
-	Outcome Outcome
+	Outcome Outcome // Success by default
 
 	// Err is what failed. It gives ErrorType where that is left out, and the pause asked for where it asks for a longer
 	// one than RetryAfter. It is not kept.

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/otelbreaker/otelbreaker/control"
+	"github.com/otelbreaker/otelbreaker/logs"
 )
 
 // longest is the most lines that a file may have: beyond it, there is a second noun in it.
@@ -95,4 +98,11 @@ func TestTheWordsAreThoseOfTheGlossary(t *testing.T) {
 			}
 		}
 	})
+}
+
+// control has a constant of its own, for it imports no package that has one.
+func TestTheVersionIsOne(t *testing.T) {
+	if control.Version != logs.Version {
+		t.Errorf("package control has the version %s, the others %s", control.Version, logs.Version)
+	}
 }
