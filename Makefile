@@ -107,7 +107,7 @@ bench: $(BIN)/benchstat ## Measure beside other breakers (minutes) and compare w
 .PHONY: bench-baseline
 bench-baseline: $(BIN)/benchstat ## The same, to be the new baseline and the figures of docs/benchmarks.md
 	benchmarks/run benchmarks/results/peers.txt
-	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md
+	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md ../README.md
 
 .PHONY: bench-own
 bench-own: ## Run the benchmarks beside the code; the result also goes to .bin/bench-own.txt
