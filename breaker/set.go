@@ -161,8 +161,9 @@ func (s *Set) All() iter.Seq[*Breaker] {
 	}
 }
 
-// Subscribe adds a listener to every breaker of the set, those to come included. No event is begun for it once cancel has
-// returned. A nil listener is never told anything.
+// Subscribe adds a listener to every breaker of the set, those to come included. It is told of one breaker's events one at
+// a time, and of several breakers' at once. No event is begun for it once cancel has returned. A nil listener is never told
+// anything.
 func (s *Set) Subscribe(l Listener) (cancel func()) {
 	if l == nil {
 		return func() {}

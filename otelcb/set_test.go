@@ -40,6 +40,7 @@ func TestOneObservationServesASet(t *testing.T) {
 	}
 	call(own, 2, succeed)
 	group.Get("there").ForceOpen("test")
+	flush(t, group.Get("there")) // the recorder takes one at a time, and breakers tell at once
 	other.Count(t.Context(), breaker.Result{})
 	other.Move(t.Context(), breaker.Move{To: breaker.Open})
 	if err := set.Flush(t.Context()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/contrib/failsafe"
 	"github.com/otelbreaker/otelbreaker/internal/signals"
+	"github.com/otelbreaker/otelbreaker/notify"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
@@ -76,10 +77,14 @@ func TestControlRefusesIt(t *testing.T) {
 }
 
 func TestSlackIsToldOfIt(t *testing.T) {
-	signals.TellsSlack(t, func(slack breaker.Listener) otelcb.Source {
+	signals.TellsSlack(t, func(webhook string) (signals.Notifier, otelcb.Source) {
+		slack, err := notify.NewSlack(webhook)
+		if err != nil {
+			t.Fatal(err)
+		}
 		cb := mustBuild(t, newBuilder().WithFailureThreshold(1))
 		cb.Subscribe(slack)
 		cb.RecordFailure()
-		return cb
+		return slack, cb
 	})
 }

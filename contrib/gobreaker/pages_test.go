@@ -6,9 +6,9 @@ import (
 
 	peer "github.com/sony/gobreaker/v2"
 
-	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/contrib/gobreaker"
 	"github.com/otelbreaker/otelbreaker/internal/signals"
+	"github.com/otelbreaker/otelbreaker/notify"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
@@ -37,9 +37,13 @@ func TestControlRefusesIt(t *testing.T) {
 }
 
 func TestSlackIsToldOfIt(t *testing.T) {
-	signals.TellsSlack(t, func(slack breaker.Listener) otelcb.Source {
+	signals.TellsSlack(t, func(webhook string) (signals.Notifier, otelcb.Source) {
+		slack, err := notify.NewSlack(webhook)
+		if err != nil {
+			t.Fatal(err)
+		}
 		cb := mustNew(t, peer.Settings{Name: signals.Service, ReadyToTrip: atOnce}, gobreaker.WithListeners(slack))
 		_, _ = cb.Execute(bad)
-		return cb
+		return slack, cb
 	})
 }

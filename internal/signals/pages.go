@@ -1,6 +1,7 @@
 package signals
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,7 +12,6 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/control"
 	"github.com/otelbreaker/otelbreaker/health"
-	"github.com/otelbreaker/otelbreaker/notify"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
@@ -63,8 +63,14 @@ func ControlRefuses(t *testing.T, src control.Source, engine string) {
 	}
 }
 
-// TellsSlack has open make a breaker with this listener, and open it, and Slack be told.
-func TellsSlack(t *testing.T, open func(breaker.Listener) otelcb.Source) {
+// Notifier is what package notify has for Slack.
+type Notifier interface {
+	breaker.Listener
+	Close(ctx context.Context) error
+}
+
+// TellsSlack has open make a breaker with the notifier that posts to this address, and open the breaker, and Slack be told.
+func TellsSlack(t *testing.T, open func(webhook string) (Notifier, otelcb.Source)) {
 	t.Helper()
 	posts := make(chan string, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -72,11 +78,8 @@ func TellsSlack(t *testing.T, open func(breaker.Listener) otelcb.Source) {
 		posts <- string(body)
 	}))
 	defer server.Close()
-	slack, err := notify.NewSlack(server.URL + "/hook")
-	if err != nil {
-		t.Fatal(err)
-	}
-	flush(t, open(slack))
+	slack, src := open(server.URL + "/hook")
+	flush(t, src)
 	if err := slack.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
