@@ -122,7 +122,7 @@ func TestG19_ASetIsConcurrentSafe(t *testing.T) {
 				if err := set.Add(mine); err != nil {
 					t.Error(err)
 				}
-				for range set.All() { //nolint:revive // to be read
+				for range set.All() {
 				}
 				cancel := set.Subscribe(breaker.ListenerFunc(func(breaker.Event) {}))
 				mine.ForceOpen("")

@@ -98,7 +98,7 @@ var mutants = map[string][]mutant{
 	},
 	"stuck_half_open": {
 		{"CircuitBreakerStuckHalfOpen", "circuit_breaker_state == 1 and last", "circuit_breaker_state offset 15m == 1 and last"},
-		{"CircuitBreakerStuckHalfOpen", "offset 15m) == 1", "offset 14m45s) == 1"},
+		{"CircuitBreakerStuckHalfOpen", "and last_over_time(circuit_breaker_state[5m] offset 15m) == 1", ""},
 		{"CircuitBreakerStuckHalfOpen", "[15m15s]", "[5m]"},
 		{"CircuitBreakerStuckHalfOpen", "offset 15m) == 1", "offset 15m15s) == 1"},
 		{"CircuitBreakerStuckHalfOpen", "and sum without (outcome) (increase(circuit_breaker_requests_total{outcome=\"blocked\"}[15m])) > 0.5", ""},

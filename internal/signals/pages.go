@@ -34,7 +34,7 @@ func OnPage(t *testing.T, src otelcb.Source, use func()) Shown {
 	use()
 	flush(t, src)
 	rec := httptest.NewRecorder()
-	page.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/health/circuit-breakers", nil))
+	page.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/health/circuit-breakers", nil))
 	var shown struct {
 		CircuitBreakers map[string]map[string]Shown `json:"circuit_breakers"`
 	}
@@ -52,7 +52,7 @@ func ControlRefuses(t *testing.T, src control.Source, engine string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := httptest.NewRequest(http.MethodPost, "/control", strings.NewReader(
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/control", strings.NewReader(
 		`{"action": "force_open", "service": "`+Service+`", "endpoint": "`+Endpoint+`", "reason": "migration"}`))
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")

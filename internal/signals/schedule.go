@@ -89,7 +89,7 @@ func (s Subject) run(t *testing.T, r *rand.Rand, pause func(*rand.Rand), settle 
 		t.Fatal(err)
 	}
 	var b *breaker.Breaker
-	for b = range s.Source.All() { //nolint:revive // there is one
+	for b = range s.Source.All() {
 	}
 	b.Subscribe(breaker.ListenerFunc(func(e breaker.Event) { told.Events = append(told.Events, e) }))
 	var counted tally
