@@ -5,7 +5,7 @@
 //	client := &http.Client{Transport: guarded}
 //	res, err := client.Get("https://payments.example/v1/charges")
 //	if open, ok := errors.AsType[*breaker.OpenError](err); ok {
-//		// not sent: try again in open.RetryAfter()
+//		// not sent: try again in open.RetryAfter(), where that is known
 //	}
 //
 // Metrics, log records and span events leave by the global OpenTelemetry providers, unless options name others.
