@@ -24,6 +24,7 @@ var goBlock = regexp.MustCompile("(?ms)^(?:<!-- compiled in (\\S+) -->\n+)?```go
 var imports = map[string]string{
 	"breaker":     module + "breaker",
 	"collector":   module + "collector",
+	"control":     module + "control",
 	"health":      module + "health",
 	"notify":      module + "notify",
 	"otelcb":      module + "otelcb",
@@ -35,6 +36,7 @@ var imports = map[string]string{
 	"credentials": "google.golang.org/grpc/credentials",
 	"context":     "context",
 	"errors":      "errors",
+	"fmt":         "fmt",
 	"http":        "net/http",
 	"json":        "encoding/json",
 	"os":          "os",
@@ -64,6 +66,7 @@ var given = map[string]string{
 	"fetch":     "func() ([]byte, error)",
 	"fetchCtx":  "func(context.Context) ([]byte, error)",
 	"fromCache": "func() []byte",
+	"guarded":   "*transport.Transport",
 	"id":        "string",
 	"next":      "http.RoundTripper",
 	"order":     "string",
