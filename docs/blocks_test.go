@@ -34,6 +34,7 @@ var imports = map[string]string{
 	"otelgrpc":    "go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc",
 	"grpc":        "google.golang.org/grpc",
 	"credentials": "google.golang.org/grpc/credentials",
+	"bytes":       "bytes",
 	"context":     "context",
 	"errors":      "errors",
 	"fmt":         "fmt",
@@ -42,6 +43,9 @@ var imports = map[string]string{
 	"os":          "os",
 	"slog":        "log/slog",
 	"sql":         "database/sql",
+	"strings":     "strings",
+	"synctest":    "testing/synctest",
+	"testing":     "testing",
 	"time":        "time",
 
 	"contrib/gobreaker gobreaker": module + "contrib/gobreaker",
