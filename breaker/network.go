@@ -30,7 +30,7 @@ func networkErrorType(err error) string {
 		return errorTypeEOF
 	}
 	// By the type's name, since package net would be most of a program that has no other use for it.
-	for ; err != nil; err = errors.Unwrap(err) {
+	for ; err != nil; err = unwrap(err) {
 		if reflect.TypeOf(err).String() == "*net.DNSError" {
 			return errorTypeDNS
 		}
