@@ -33,17 +33,18 @@ func TestNetworkErrorsAreToldApart(t *testing.T) {
 		{dial(syscall.ENETUNREACH), "network_unreachable"}, {dial(10051), "network_unreachable"},
 		{dial(syscall.EADDRNOTAVAIL), "address_not_available"}, {dial(10049), "address_not_available"},
 		{dial(syscall.EMFILE), "too_many_open_files"}, {dial(syscall.ENFILE), "too_many_open_files"},
-		{dial(syscall.ETIMEDOUT), "timeout"},                                              // says so itself
-		{dial(syscall.EACCES), "*net.OpError"},                                            // not one of these
-		{fmt.Errorf("secret: %w", syscall.ECONNREFUSED), "connection_refused"},            // however it is wrapped
-		{errors.Join(errors.New("secret"), syscall.ECONNRESET), "connection_reset"},       // or joined
-		{fmt.Errorf("%w: %w", typed("busy"), syscall.ECONNRESET), "busy"},                 // its own name goes first
-		{&net.OpError{Op: "dial", Err: &net.DNSError{Name: "secret"}}, "dns"},             //
-		{&net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}}, "timeout"},        //
-		{&url.Error{Op: "Get", Err: io.EOF}, "unexpected_eof"},                            // hung up before it answered
-		{fmt.Errorf("secret: %w", io.ErrUnexpectedEOF), "unexpected_eof"},                 // or in the midst of a body
-		{&url.Error{Op: "Get", Err: http.ErrHandlerTimeout}, "*errors.errorString"},       // nothing of the network
-		{&os.PathError{Op: "open", Path: "secret", Err: syscall.ENOENT}, "*fs.PathError"}, //
+		{dial(syscall.ETIMEDOUT), "timeout"},                                        // says so itself
+		{dial(syscall.EACCES), "*net.OpError"},                                      // not one of these
+		{fmt.Errorf("secret: %w", syscall.ECONNREFUSED), "connection_refused"},      // however it is wrapped
+		{errors.Join(errors.New("secret"), syscall.ECONNRESET), "connection_reset"}, // or joined
+		{fmt.Errorf("%w: %w", typed("busy"), syscall.ECONNRESET), "busy"},           // its own name goes first
+		{&net.OpError{Op: "dial", Err: &net.DNSError{Name: "secret"}}, "dns"},
+		{errors.Join(&net.DNSError{Name: "secret"}, errors.New("secret")), "dns"},
+		{&net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}}, "timeout"},
+		{&url.Error{Op: "Get", Err: io.EOF}, "unexpected_eof"},                      // hung up before it answered
+		{fmt.Errorf("secret: %w", io.ErrUnexpectedEOF), "unexpected_eof"},           // or in the midst of a body
+		{&url.Error{Op: "Get", Err: http.ErrHandlerTimeout}, "*errors.errorString"}, // nothing of the network
+		{&os.PathError{Op: "open", Path: "secret", Err: syscall.ENOENT}, "*fs.PathError"},
 	} {
 		if got := breaker.ErrorTypeOf(c.err); got != c.want {
 			t.Errorf("%T of %v is named %q, want %q", c.err, c.err, got, c.want)
