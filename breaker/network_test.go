@@ -59,7 +59,7 @@ func TestNetworkErrorsOfTheSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = listener.Close()
-	_, err = http.Get("http://" + listener.Addr().String()) //nolint:bodyclose,noctx // there is no answer
+	_, err = http.Get("http://" + listener.Addr().String())
 	if got := breaker.ErrorTypeOf(err); got != "connection_refused" {
 		t.Errorf("%v is named %q", err, got)
 	}
