@@ -179,6 +179,8 @@ func TestErrorTypeIsNeverTheText(t *testing.T) {
 		"timeout":                     fmt.Errorf("secret: %w", context.DeadlineExceeded),
 		"*errors.errorString":         fmt.Errorf("secret: %w", errors.New("secret")),
 		"*exec.Error":                 &exec.Error{Name: "secret", Err: errors.New("secret")},
+		"*net.AddrError":              errors.Join(fmt.Errorf("secret: %w", &net.AddrError{Err: "secret"}), errors.New("secret")),
+		"*net.ParseError":             fmt.Errorf("secret: %w, %w", &net.ParseError{Text: "secret"}, errors.New("secret")),
 		"503":                         fmt.Errorf("secret: %w", typed("503")),
 		strings.Repeat("x", 128):      typed(strings.Repeat("x", 1000)),
 		"x" + strings.Repeat("ä", 63): typed("x" + strings.Repeat("ä", 100)), // not half a letter

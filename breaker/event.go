@@ -34,8 +34,9 @@ type Event struct {
 	Reason            Reason    // which rule it was
 
 	// ErrorType names the failure of the call that caused the transition: what its error's ErrorType method says (an
-	// HTTP status, say), "timeout", "panic" (also for Goexit), or the error's Go type; never its text. Empty where no
-	// failure caused it, or where it was reported without an error.
+	// HTTP status, say), "timeout", "panic" (also for Goexit), "connection_refused" or another of the network's (see
+	// [ErrorTypeOf]), or the error's Go type; never its text. Empty where no failure caused it, or where it was reported
+	// without an error.
 	ErrorType string
 
 	// The calls that were judged: when opening, those of the window (of the run of failures, for

@@ -36,7 +36,7 @@
 //	note                      why: the reason given
 //	for, configuration        what was asked besides; configuration is JSON
 //	configuration_before      what was in force until then, as JSON
-//	error                     why it was refused
+//	refusal                   why it was refused
 //	held_back                 refusals before this one that were too many to be recorded (10 a minute of one address)
 //
 // No token is ever in a record or an answer, and nothing of a request without a good token but its address.

@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel"
-	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
-	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
@@ -382,37 +380,4 @@ func TestUnregisterDuringCollection(t *testing.T) {
 		expectNone(t, values, "recovery")
 		expectNone(t, values, "service="+service)
 	})
-}
-
-func TestWithLogsWritesTheRecordsOfEveryBreaker(t *testing.T) {
-	for name, src := range map[string]func(*breaker.Group) otelcb.Source{
-		"a source that can be subscribed to": func(g *breaker.Group) otelcb.Source { return g },
-		"one that cannot":                    func(g *breaker.Group) otelcb.Source { return sourceFunc(g.All) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := newGroup(t, breaker.Config{})
-			there := g.Get("there")
-			reader, provider := newReader()
-			var recorded recorder
-			r := observe(t, src(g), provider, otelcb.WithLogs(logs.WithLoggerProvider(
-				sdklog.NewLoggerProvider(sdklog.WithProcessor(&recorded)))))
-			later := g.Get("later")
-			collect(t, reader) // by which the other kind of source finds it
-			for i, b := range []*breaker.Breaker{there, later} {
-				b.ForceOpen("test")
-				flush(t, b)
-				if n := len(recorded.causes); n != i+1 {
-					t.Errorf("%d records of %d transitions", n, i+1)
-				}
-			}
-			if err := r.Unregister(); err != nil {
-				t.Fatal(err)
-			}
-			there.Reset()
-			flush(t, there)
-			if n := len(recorded.causes); n != 2 {
-				t.Errorf("%d records, one of them after Unregister", n)
-			}
-		})
-	}
 }
