@@ -117,10 +117,14 @@ type Shell struct {
 // Command is a command of a document, in bash, that stops at its first failure; it ends with the test.
 func (s Shell) Command(t *testing.T, command string) *exec.Cmd {
 	t.Helper()
+	return s.command(t.Context(), command)
+}
+
+func (s Shell) command(ctx context.Context, command string) *exec.Cmd {
 	if s.Replace != nil {
 		command = s.Replace.Replace(command)
 	}
-	c := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", command)
+	c := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
 	c.Dir, c.Env = s.Dir, append(os.Environ(), s.Env...)
 	return c
 }
@@ -144,7 +148,7 @@ func (s Shell) Run(t *testing.T, commands ...string) (output string) {
 func (s Shell) Start(t *testing.T, output io.Writer, commands ...string) (stop func()) {
 	t.Helper()
 	script := strings.Join(commands, "\n")
-	c := s.Command(t, script)
+	c := s.command(context.Background(), script) // that of the test ends before its cleanups, which may want it still
 	c.Stdout, c.Stderr = output, output
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.Start(); err != nil {
