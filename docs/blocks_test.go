@@ -39,6 +39,7 @@ var imports = map[string]string{
 	"credentials": "google.golang.org/grpc/credentials",
 	"context":     "context",
 	"errors":      "errors",
+	"fmt":         "fmt",
 	"http":        "net/http",
 	"json":        "encoding/json",
 	"os":          "os",

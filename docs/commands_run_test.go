@@ -37,7 +37,8 @@ func lines(t *testing.T, s document.Shell, commands ...string) (output *bufio.Sc
 // operations has tokens made and the client installed and used as operations.md says, on a program with its page and
 // control. The client is that of the tree, not the latest release. The runbook's is another machine, by TLS.
 func operations(t *testing.T, blocks []document.Block) {
-	tokens, client, runbook := blocks[0], blocks[1], blocks[2]
+	tokens, client := blocks[0], blocks[1]
+	shadow, runbook := slices.Concat(blocks[2].Commands, blocks[3].Commands), blocks[4]
 	home := t.TempDir()
 	operators := filepath.Join(home, "operators")
 	serving := document.Shell{Dir: home, Env: []string{"HOME=" + home}, Replace: strings.NewReplacer("/run/secrets/operators", operators)}
@@ -75,7 +76,7 @@ func operations(t *testing.T, blocks []document.Block) {
 	}, Replace: strings.NewReplacer("@latest", "", "http://127.0.0.1:8081", server.URL, "https://shop-1.internal:8443", remote.URL)}
 
 	var setting []string
-	for _, command := range client.Commands {
+	for _, command := range slices.Concat(client.Commands, shadow) {
 		switch {
 		case strings.HasPrefix(command, "go install"):
 			shell.Run(t, command)
@@ -102,7 +103,7 @@ func operations(t *testing.T, blocks []document.Block) {
 		case "disable":
 			good = s.Override == breaker.Disabled
 		case "reconfigure":
-			good = s.Config.FailureThreshold == 10
+			good = s.Config.FailureThreshold == 10 || s.Config.FailureRate == 0.3
 		case "reset":
 			good = s.State == breaker.Closed && s.Override == breaker.Automatic
 		}

@@ -32,6 +32,8 @@ var scenarios = []scenario{
 	{"operations", []string{
 		"docs/operations.md: umask ",
 		"docs/operations.md: go install ",
+		"docs/configuration.md: otelbreaker reconfigure ",
+		"docs/configuration.md: otelbreaker reset ",
 		"docs/runbooks/README.md: otelbreaker force-open",
 	}, operations},
 	{"the demo", []string{"README.md: make demo"}, demo},
@@ -65,6 +67,9 @@ var aside = []struct{ command, why, file, words string }{
 	{"make cover", "it is `make test` a second time", "Makefile", "-coverprofile"},
 	{"make schedules", "an hour; with fewer schedules it is in `make test`", "breaker", "func TestG02_SchedulesMatchTheModel("},
 	{"make otelcol", "minutes; `make e2e` builds it", "Makefile", "STACK := $(addprefix $(BIN)/,otelcol"},
+	{"ONLY='Call/Rejected|Limit/' benchmarks/run", "a benchmark on a machine of its own", "benchmarks/run", "ONLY"},
+	{".bin/benchstat -ignore commit,rounds benchmarks/results/peers.txt", "it is of that benchmark", "Makefile", "benchstat -ignore commit,rounds"},
+	{"cd transport && go test -run '^$' -bench", "a benchmark on a machine of its own", "transport", "func BenchmarkRoundTrip("},
 	{"for round in 1 2 3; do go test -C e2e", "a benchmark on a machine of its own", "e2e/faults_bench_test.go", "func BenchmarkCalls"},
 }
 

@@ -72,7 +72,7 @@ func anchors(text string) map[string]bool {
 func TestTheIndexIsComplete(t *testing.T) {
 	index := read(t, "README.md")
 	for _, file := range documents(t) {
-		if file == "README.md" || file == "../README.md" {
+		if file == "README.md" || filepath.Dir(file) != "." { // those of folders have an index of their own
 			continue
 		}
 		if !regexp.MustCompile(`(?m)^.*\]\(` + regexp.QuoteMeta(file) + `\).*\S.*$`).MatchString(index) {

@@ -76,7 +76,7 @@ func commands(script string) (all []string, err error) {
 			continue
 		}
 		command += line
-		if !strings.HasSuffix(command, `\`) && exec.Command("bash", "-n", "-c", command).Run() == nil {
+		if !strings.HasSuffix(command, `\`) && exec.CommandContext(context.Background(), "bash", "-n", "-c", command).Run() == nil {
 			all, command = append(all, command), ""
 			continue
 		}
