@@ -165,7 +165,7 @@ func compile(t *testing.T, name string, blocks []block) {
 // around them as well, which is given what they use and uses what they make.
 func (b block) source(t *testing.T) string {
 	t.Helper()
-	here := fmt.Sprintf("//line %s:%d\n", filepath.Base(b.file), b.line)
+	here := fmt.Sprintf("//line %s:%d\n", strings.TrimPrefix(b.file, "../"), b.line)
 	if strings.HasPrefix(b.code, "package ") {
 		return here + b.code
 	}
