@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,7 @@ func lines(t *testing.T, s document.Shell, commands ...string) (output *bufio.Sc
 	t.Helper()
 	out, in := io.Pipe()
 	interrupt := s.Start(t, in, commands...)
+	t.Cleanup(func() { _ = out.Close() }) // or it could not end for want of a reader
 	return bufio.NewScanner(out), func() {
 		go func() { _, _ = io.Copy(io.Discard, out) }()
 		interrupt()
@@ -44,8 +46,10 @@ func operations(t *testing.T, blocks []document.Block) {
 	serving := document.Shell{Dir: home, Env: []string{"HOME=" + home}, Replace: strings.NewReplacer("/run/secrets/operators", operators)}
 	serving.Run(t, tokens.Commands...)
 	for _, file := range []string{operators, filepath.Join(home, ".otelbreaker")} {
-		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("others can read %s: %v, %v", file, info.Mode(), err)
+		if info, err := os.Stat(file); err != nil {
+			t.Error(err)
+		} else if info.Mode().Perm() != 0o600 {
+			t.Errorf("others can read %s: %v", file, info.Mode())
 		}
 	}
 
@@ -72,7 +76,7 @@ func operations(t *testing.T, blocks []document.Block) {
 	bin, folder := t.TempDir(), scratch(t)
 	shell := document.Shell{Dir: folder, Env: []string{
 		"HOME=" + home, "GOBIN=" + bin, "PATH=" + bin + ":" + os.Getenv("PATH"), "GOFLAGS=-mod=mod", "GOWORK=off", proxy(t),
-		"GOMODCACHE=" + goEnv(t, "GOMODCACHE"), "GOCACHE=" + goEnv(t, "GOCACHE"), "SSL_CERT_FILE=" + authority,
+		"GOMODCACHE=" + goEnv(t, "GOMODCACHE"), "GOCACHE=" + goEnv(t, "GOCACHE"),
 	}, Replace: strings.NewReplacer("@latest", "", "http://127.0.0.1:8081", server.URL, "https://shop-1.internal:8443", remote.URL)}
 
 	var setting []string
@@ -111,6 +115,7 @@ func operations(t *testing.T, blocks []document.Block) {
 			t.Errorf("%s: %s%+v", command, out, s)
 		}
 	}
+	shell.Env = append(shell.Env, "SSL_CERT_FILE="+authority)
 	shell.Run(t, append(setting, runbook.Commands...)...)
 	if s := payments.Snapshot(); s.State != breaker.Open {
 		t.Errorf("after %q it is %v", runbook.Commands, s.State)
@@ -153,22 +158,20 @@ func signature(t *testing.T, blocks []document.Block) {
 // not shown.
 func kibana(t *testing.T, blocks []document.Block) {
 	var got []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if file, _, failed := r.FormFile("file"); failed == nil {
-			body, err = io.ReadAll(file)
-		} else if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") { // read already
-			_, rest, _ := strings.Cut(string(body), "\r\n\r\n")
-			rest, _, _ = strings.Cut(rest, "\r\n--")
-			body = []byte(rest)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var body io.Reader = r.Body
+		if file, _, err := r.FormFile("file"); err == nil {
+			body = file
 		}
-		documents := 0
-		for d := json.NewDecoder(strings.NewReader(string(body))); err == nil; documents++ {
+		whole, err := 0, error(nil)
+		for documents := json.NewDecoder(body); err == nil; {
 			var document any
-			err = d.Decode(&document)
+			if err = documents.Decode(&document); err == nil {
+				whole++
+			}
 		}
-		if err != io.EOF || documents < 2 || r.Header.Get("Authorization") != "ApiKey word" {
-			t.Errorf("%s %s: %v after %d documents", r.Method, r.URL, err, documents)
+		if !errors.Is(err, io.EOF) || whole == 0 || r.Header.Get("Authorization") != "ApiKey word" {
+			t.Errorf("%s %s: %v after %d documents", r.Method, r.URL, err, whole)
 		}
 		got = append(got, r.Method+" "+r.URL.Path)
 	}))
