@@ -148,16 +148,6 @@ func ExampleGroup_Acquire() {
 	// Output: 1
 }
 
-// A look makes no breaker where there is none.
-func ExampleGroup_Lookup() {
-	shards, _ := breaker.NewGroup(breaker.Config{Service: "shards"})
-	shards.Get("shard-17")
-	_, known := shards.Lookup("shard-17")
-	_, mistyped := shards.Lookup("shard-71")
-	fmt.Println(known, mistyped)
-	// Output: true false
-}
-
 // A listener of a group hears of all of its breakers, also of those to come.
 func ExampleGroup_Subscribe() {
 	shards, _ := breaker.NewGroup(breaker.Config{Service: "shards", FailureThreshold: 1})

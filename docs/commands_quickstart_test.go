@@ -75,8 +75,8 @@ func goVersion(t *testing.T) string {
 	return regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "../go.mod"))[1]
 }
 
-// quickStart makes the README's program in an empty module as its reader would, lets it call a server that fails, and
-// looks at it by the commands of quickstart.md: by itself, and shipping in the two ways of deployment.md.
+// quickStart makes the whole program of quickstart.md in an empty module as its reader would, lets it call a server that fails, and
+// looks at it as that says: by itself, and shipping in the two ways of deployment.md.
 func quickStart(t *testing.T, blocks []document.Block) {
 	var begins, looks, ships document.Block
 	shell := document.Shell{Dir: scratch(t), Env: []string{"GOFLAGS=", "GOWORK=off", proxy(t)}}
@@ -98,10 +98,11 @@ func quickStart(t *testing.T, blocks []document.Block) {
 	}))
 	defer failing.Close()
 	address := freeAddress(t)
-	program := goBlock.FindStringSubmatch(read(t, "../README.md"))[3]
+	_, program, _ := strings.Cut(read(t, "quickstart.md"), "```go\npackage main\n")
+	program, _, _ = strings.Cut("package main\n"+program, "```")
 	for from, to := range map[string]string{"127.0.0.1:8080": address, "http://127.0.0.1:9000": failing.URL} {
 		if strings.Count(program, from) != 1 {
-			t.Fatalf("the README's program does not have %s once", from)
+			t.Fatalf("the program does not have %s once", from)
 		}
 		program = strings.Replace(program, from, to, 1)
 	}

@@ -22,11 +22,11 @@ type scenario struct {
 var scenarios = []scenario{
 	{"the quick start", []string{
 		"README.md: go get ",
-		"README.md: go mod tidy",
 		"docs/quickstart.md: go get github.com/otelbreaker/otelbreaker\n",
 		"docs/quickstart.md: go get github.com/otelbreaker/otelbreaker/contrib/grpcbreaker",
 		"docs/quickstart.md: go get github.com/otelbreaker/otelbreaker/contrib/gobreaker",
 		"docs/quickstart.md: go get github.com/otelbreaker/otelbreaker/contrib/failsafe",
+		"docs/quickstart.md: go mod tidy",
 		"docs/quickstart.md: curl ",
 		"docs/deployment.md: export OTEL_EXPORTER_OTLP_ENDPOINT",
 		"contrib/grpcbreaker/README.md: go get ",
@@ -62,7 +62,6 @@ var elsewhere = map[string]string{
 var aside = []struct{ command, why, file, words string }{
 	{"make test", "it is what runs this test", ".ci/run", "step make test"},
 	{"make load", "15 seconds for nothing but itself", ".ci/run", "step make load"},
-	{"make stack", "it runs until Ctrl-C", "e2e/stack/main_test.go", "func TestStack_Whole("},
 	{"make bench", "minutes on a machine of its own", "benchmarks/run", "go test"},
 	{"make bench-baseline", "it rewrites a document", "benchmarks/report/main_test.go", "func Test"},
 	{"make mutate", "half an hour, and it rewrites a document", "tools/gremlins/run", "gremlins"},
