@@ -4,10 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime/debug"
+	"strings"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
@@ -15,6 +20,38 @@ import (
 	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
+
+func Example() {
+	ctx := context.Background()
+	pipeline, err := collector.Start(ctx, collector.WithServiceName("shop"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() {
+		if err := pipeline.Shutdown(ctx); err != nil {
+			fmt.Println(err)
+		}
+	}()
+	http.Handle("/metrics", pipeline.MetricsHandler())
+
+	// Instrumentation finds the pipeline by the globals.
+	counter, err := otel.Meter("example").Int64Counter("example.calls", metric.WithUnit("{call}"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	counter.Add(ctx, 2)
+
+	response := httptest.NewRecorder()
+	http.DefaultServeMux.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for line := range strings.Lines(response.Body.String()) {
+		if strings.HasPrefix(line, "example_calls") {
+			fmt.Print(line)
+		}
+	}
+	// Output: example_calls_total 2
+}
 
 // Everything is sent to a collector; where the OTEL_* variables say otherwise, they win.
 func ExampleWithOTLP() {

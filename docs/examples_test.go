@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -42,9 +43,8 @@ var withoutExample = map[string]string{
 func TestEveryWayInHasAnExample(t *testing.T) {
 	exempt := maps.Clone(withoutExample)
 	for _, name := range explained {
-		fset := token.NewFileSet()
-		pkg, used := examples(t, fset, name)
-		for _, entry := range entries(fset, pkg) {
+		pkg, used := examples(t, name)
+		for _, entry := range entries(pkg) {
 			key := name + "." + entry
 			if _, excepted := exempt[key]; excepted != used[entry] {
 				delete(exempt, key)
@@ -64,10 +64,10 @@ func TestEveryWayInHasAnExample(t *testing.T) {
 }
 
 // entries are the exported functions of a package, and Type.Method for methods of its exported types.
-func entries(fset *token.FileSet, pkg *types.Package) (all []string) {
+func entries(pkg *types.Package) (all []string) {
 	for _, name := range pkg.Scope().Names() {
 		object := pkg.Scope().Lookup(name)
-		if !object.Exported() || strings.HasSuffix(fset.Position(object.Pos()).Filename, "_test.go") {
+		if !object.Exported() {
 			continue
 		}
 		switch object := object.(type) {
@@ -88,43 +88,46 @@ func entries(fset *token.FileSet, pkg *types.Package) (all []string) {
 }
 
 // examples is a package of the repository, and which of its functions and methods its examples use, as entries names them.
-func examples(t *testing.T, fset *token.FileSet, name string) (pkg *types.Package, used map[string]bool) {
+// Examples are in files of their own, example*_test.go, which stand by themselves.
+func examples(t *testing.T, name string) (pkg *types.Package, used map[string]bool) {
 	t.Helper()
-	folder := filepath.Join("..", name)
-	compiled := map[string]string{}
-	command := exec.Command("go", "list", "-deps", "-test", "-export", "-f", "{{.ImportPath}}\t{{.Export}}", ".")
+	folder, fset := filepath.Join("..", name), token.NewFileSet()
+	sources, err := filepath.Glob(filepath.Join(folder, "example*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*ast.File
+	arguments := []string{"list", "-deps", "-export", "-f", "{{.ImportPath}}\t{{.Export}}", "."}
+	for _, source := range sources {
+		file, err := parser.ParseFile(fset, source, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+		for _, imported := range file.Imports {
+			path, err := strconv.Unquote(imported.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			arguments = append(arguments, path)
+		}
+	}
+	command := exec.Command("go", arguments...)
 	command.Dir, command.Stderr = folder, os.Stderr
 	out, err := command.Output()
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
+	compiled := map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		path, file, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		path, _, forTest := strings.Cut(path, " [")
-		if compiled[path] == "" || forTest { // what tests see may be more
-			compiled[path] = file
-		}
+		compiled[path] = file
 	}
 	packages := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(cmp.Or(compiled[path], "no compiled package "+path))
 	})
 	if pkg, err = packages.Import(module + name); err != nil {
 		t.Fatal(err)
-	}
-
-	sources, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var files []*ast.File
-	for _, source := range sources {
-		file, err := parser.ParseFile(fset, source, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(file.Name.Name, "_test") {
-			files = append(files, file)
-		}
 	}
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{}}
 	if _, err := (&types.Config{Importer: packages}).Check(module+name+"_test", fset, files, info); err != nil {
