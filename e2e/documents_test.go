@@ -72,6 +72,26 @@ func port(address string) string {
 	return port
 }
 
+// block is the one whose name begins so.
+func (s *site) block(t *testing.T, name string) (found document.Block) {
+	t.Helper()
+	all, err := document.Blocks(s.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, b := range all {
+		if strings.HasPrefix(b.Name(), name) {
+			found = b
+			n++
+		}
+	}
+	if n != 1 {
+		t.Fatalf("%d blocks are called %q, want 1", n, name)
+	}
+	return found
+}
+
 // start starts commands in one shell, and shows what they wrote if the test fails.
 func (s *site) start(t *testing.T, commands ...string) (stop func()) {
 	t.Helper()
@@ -94,7 +114,7 @@ func (s *site) start(t *testing.T, commands ...string) (stop func()) {
 // collector waits until the collector is ready.
 func (s *site) collector(t *testing.T) *stack.Collector {
 	t.Helper()
-	document.Get(t, "http://"+s.health+"/", nil)
+	document.Get(t, "http://"+s.health+"/", contains("Server available"))
 	return &stack.Collector{GRPC: s.grpc, HTTP: "http://" + s.http}
 }
 
@@ -121,7 +141,7 @@ func TestDocuments_Collector(t *testing.T) {
 		}))
 		defer backend.Close()
 		s := newSite(t, "http://loki:3100", backend.URL, "http://jaeger:4318", backend.URL)
-		s.start(t, document.Find(t, s.root, "docs/deployment.md: export COLLECTOR_LOGS_EXPORTER").Commands...)
+		s.start(t, s.block(t, "docs/deployment.md: export COLLECTOR_LOGS_EXPORTER").Commands...)
 		c := s.collector(t)
 		for path, what := range map[string][2]string{
 			"/v1/logs": {oneRecord, "/otlp/v1/logs Circuit breaker opened"}, "/v1/traces": {oneSpan, "/v1/traces circuit_breaker.outage"},
@@ -137,7 +157,7 @@ func TestDocuments_Collector(t *testing.T) {
 	})
 	t.Run("gateway", func(t *testing.T) {
 		s := newSite(t)
-		s.start(t, document.Find(t, s.root, "docs/deployment.md: export COLLECTOR_OTLP_GRPC").Commands...)
+		s.start(t, s.block(t, "docs/deployment.md: export COLLECTOR_OTLP_GRPC").Commands...)
 		send(t, s.collector(t), "/v1/logs", oneRecord)
 		for _, address := range []string{s.grpc, s.http, s.page, s.health} {
 			if !elsewhere(t, address) {
@@ -151,7 +171,7 @@ func TestDocuments_Collector(t *testing.T) {
 		defer backend.Close()
 		s := newSite(t)
 		s.Env = append(s.Env, "COLLECTOR_ELASTICSEARCH_ENDPOINT="+backend.URL)
-		stop := s.start(t, document.Find(t, s.root, "docs/log-search-setup.md: otelcol-contrib").Commands...)
+		stop := s.start(t, s.block(t, "docs/log-search-setup.md: otelcol-contrib").Commands...)
 		send(t, s.collector(t), "/v1/logs", oneRecord)
 		stop() // and it sends what it has
 		if got := documents.Documents(); len(got) != 1 || got[0].Field("attributes.event_type") != "circuit_opened" {
@@ -162,7 +182,7 @@ func TestDocuments_Collector(t *testing.T) {
 
 func TestDocuments_Loki(t *testing.T) {
 	s := newSite(t)
-	for _, command := range document.Find(t, s.root, "docs/log-search-setup.md: loki ").Commands {
+	for _, command := range s.block(t, "docs/log-search-setup.md: loki ").Commands {
 		s.start(t, command)
 	}
 	document.Get(t, "http://"+s.loki+"/ready", contains("ready"))
@@ -199,14 +219,14 @@ func TestDocuments_Prometheus(t *testing.T) {
 	s.scrapeOften(t)
 	s.Script(t, "editor", `echo "[{targets: ['`+strings.TrimPrefix(shop.URL, "http://")+`'], labels: {job: shop}}]" >"$1"`)
 	s.Env = append(s.Env, "EDITOR=editor")
-	s.start(t, document.Find(t, s.root, "docs/deployment.md: $EDITOR deploy/prometheus/targets").Commands...)
+	s.start(t, s.block(t, "docs/deployment.md: $EDITOR deploy/prometheus/targets").Commands...)
 	s.awaits(t, `circuit_breaker_state{job="shop",service="payments",endpoint="https://payments.example"}`)
 	document.Get(t, "http://"+s.metrics+"/api/v1/rules", contains("CircuitBreakerOpen", "circuit_breaker_recording.yml"))
 }
 
 func TestDocuments_MetricsByOTLP(t *testing.T) {
 	s := newSite(t)
-	for _, command := range document.Find(t, s.root, "docs/deployment.md: otelcol-contrib").Commands {
+	for _, command := range s.block(t, "docs/deployment.md: otelcol-contrib").Commands {
 		s.start(t, command)
 	}
 	c := s.collector(t)
@@ -251,12 +271,17 @@ func contains(words ...string) func(string) error {
 }
 
 func TestDocuments_Silence(t *testing.T) {
-	slack := httptest.NewServer(http.NotFoundHandler())
-	defer slack.Close()
-	a := stack.StartAlertmanager(t, slack.URL, nil)
-	s := newSite(t, "http://127.0.0.1:9093", a.URL)
-	s.Run(t, document.Find(t, s.root, "docs/faq.md: amtool ").Commands...)
-	document.Get(t, a.URL+"/api/v2/silences", contains(`"CircuitBreakerOverrideLeftOn"`, `"payments"`, `"alice"`, `"trial of thresholds"`, `"active"`))
+	address := stack.FreeAddresses(t, 1)[0]
+	s := newSite(t, "127.0.0.1:9093", address)
+	nobody := filepath.Join(s.Dir, "alertmanager.yml")
+	if err := os.WriteFile(nobody, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(t, "exec "+filepath.Join(s.root, ".bin", "alertmanager")+" --config.file="+nobody+" --storage.path="+t.TempDir()+
+		" --web.listen-address="+address+" --cluster.listen-address=")
+	document.Get(t, "http://"+address+"/-/ready", contains("OK"))
+	s.Run(t, s.block(t, "docs/faq.md: amtool ").Commands...)
+	document.Get(t, "http://"+address+"/api/v2/silences", contains(`"CircuitBreakerOverrideLeftOn"`, `"payments"`, `"alice"`, `"trial of thresholds"`, `"active"`))
 }
 
 // TestDocuments_Load: the second command for three seconds, not thirty.
@@ -269,7 +294,7 @@ func TestDocuments_Load(t *testing.T) {
 	defer well.Close()
 	s := newSite(t, "http://127.0.0.1:8080", well.URL, "--for 30s", "--for 3s")
 	s.Dir = s.root
-	for _, command := range document.Find(t, s.root, "docs/load.md: go run ./cmd/demo load").Commands {
+	for _, command := range s.block(t, "docs/load.md: go run ./cmd/demo load").Commands {
 		if !strings.HasPrefix(command, "make ") { // CI's own
 			s.Run(t, command)
 		}
@@ -281,7 +306,7 @@ func TestDocuments_Fuzzing(t *testing.T) {
 	s := newSite(t)
 	s.Dir = s.root
 	ran := 0
-	for _, command := range document.Find(t, s.root, "docs/quality.md: make schedules").Commands {
+	for _, command := range s.block(t, "docs/quality.md: make schedules").Commands {
 		if strings.HasPrefix(command, "go test ") {
 			s.Run(t, command+" -run '^$' -fuzztime 10x")
 			ran++

@@ -88,25 +88,6 @@ func commands(script string) (all []string, err error) {
 	return all, nil
 }
 
-// Find is the one block whose name begins so.
-func Find(t *testing.T, root, name string) Block {
-	t.Helper()
-	all, err := Blocks(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found []Block
-	for _, b := range all {
-		if strings.HasPrefix(b.Name(), name) {
-			found = append(found, b)
-		}
-	}
-	if len(found) != 1 {
-		t.Fatalf("%d blocks are called %q, want 1", len(found), name)
-	}
-	return found[0]
-}
-
 // Shell is where commands are run.
 type Shell struct {
 	Dir     string
