@@ -9,8 +9,10 @@ import (
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
@@ -89,4 +91,22 @@ func ExampleObserve_group() {
 	// Unordered output:
 	// https://eu.search.example 0
 	// https://us.search.example 2
+}
+
+// Log records besides, providers of one's own, and an SDK whose limit of series was raised.
+func ExampleWithLogs() {
+	g, err := breaker.NewGroup(breaker.Config{Service: "search"}, breaker.WithMaxEndpoints(1_000))
+	if err != nil {
+		log.Fatal(err)
+	}
+	registration, err := otelcb.Observe(g,
+		otelcb.WithLogs(logs.WithFailures()),
+		otelcb.WithTracerProvider(sdktrace.NewTracerProvider()),
+		otelcb.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithCardinalityLimit(10_000))),
+		otelcb.WithCardinalityLimit(10_000)) // as the SDK's, which does not tell
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(registration.Unregister())
+	// Output: <nil>
 }
