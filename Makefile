@@ -19,7 +19,7 @@ STACK := $(addprefix $(BIN)/,otelcol prometheus alertmanager loki jaeger)
 
 # Every module of the repository; those that hold code; those whose tests need nothing but Go.
 MODULES := $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/node_modules/*' | xargs -n 1 dirname | sort)
-CODE    := $(filter-out ./tools/%,$(MODULES))
+CODE    := $(filter-out ./tools/%,$(MODULES)) ./tools/release
 LIGHT   := $(filter-out ./e2e ./e2e/%,$(CODE))
 
 # $(call each,MODULES,COMMAND) runs a command in every one of them and stops at the first failure.
@@ -56,7 +56,7 @@ test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager ## Check and test e
 	exit $$status
 
 .PHONY: check
-check: format vet tidy lint ## Check all modules without running a test
+check: format vet tidy lint api ## Check all modules without running a test
 
 .PHONY: rules
 rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanager's configuration and the runbooks
@@ -140,6 +140,15 @@ tidy: ## Check that every go.mod and go.sum is tidy
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Run the linters of .golangci.yml in every module
 	@$(call each,$(CODE),$(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...)
+
+# After vet, which has compiled what this looks at.
+.PHONY: api
+api: ## Compare what the public modules offer with the record in api/: nothing removed or changed, nothing unrecorded
+	@go run -C tools/release . api
+
+.PHONY: api-record
+api-record: ## Renew that record; what breaks users only with BREAKING=1
+	@go run -C tools/release . api -record $(if $(BREAKING),-breaking)
 
 .PHONY: vuln
 vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (asks vuln.go.dev)
