@@ -6,11 +6,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -29,17 +31,34 @@ func command(ctx context.Context, args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		return fmt.Errorf("what shall be done? api")
+		return errors.New("what shall be done? api, pack, programs, reproduce, prepare")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	var (
+		record   = flags.Bool("record", false, "api: renew the record")
+		breaking = flags.Bool("breaking", false, "api: record incompatible changes, too")
+		version  = flags.String("version", "", "prepare, pack: the `version` to release")
+		to       = flags.String("to", "", "programs: the `folder` to build into")
+		only     = flags.String("platforms", strings.Join(platforms, ","), "programs, reproduce: for `these`")
+	)
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
 	switch args[0] {
 	case "api":
-		write := flags.Bool("record", false, "renew the record")
-		breaking := flags.Bool("breaking", false, "record incompatible changes, too")
-		if err := flags.Parse(args[1:]); err != nil {
+		return api(ctx, root, *record, *breaking, os.Stdout)
+	case "prepare":
+		return prepare(ctx, root, *version)
+	case "pack":
+		return pack(ctx, root, *version, os.Stdout)
+	case "programs":
+		s, err := stampOf(ctx, root)
+		if err != nil {
 			return err
 		}
-		return api(ctx, root, *write, *breaking, os.Stdout)
+		return build(ctx, root, s, *to, strings.Split(*only, ","), nil)
+	case "reproduce":
+		return reproduce(ctx, root, strings.Split(*only, ","), os.Stdout)
 	}
 	return fmt.Errorf("unknown command %q", args[0])
 }
