@@ -151,8 +151,8 @@ api-record: ## Renew that record; what breaks users only with BREAKING=1
 	@go run -C tools/release . api -record $(if $(BREAKING),-breaking)
 
 .PHONY: vuln
-vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (asks vuln.go.dev)
-	@$(call each,$(CODE),$(BIN)/govulncheck ./...)
+vuln: $(BIN)/govulncheck $(BIN)/vulndb ## Look for known vulnerabilities, at vuln.go.dev or else in the database that tools/vulndb pins
+	@go run -C tools/release . vuln
 
 .PHONY: cover
 cover: ## Measure the tests' coverage of the root module; details go to .bin/cover.html
@@ -170,6 +170,12 @@ clean: ## Remove what the targets above have built
 $(BIN)/%: tools/%/go.mod tools/%/go.sum
 	@echo "building $* (once)"
 	@go build -C tools/$* -o $(BIN)/ tool
+	@touch $@
+
+# Called indexdb there. The database itself is data in the same module.
+$(BIN)/vulndb: tools/vulndb/go.mod tools/vulndb/go.sum
+	@echo "building indexdb (once)"
+	@go build -C tools/vulndb -o $@ golang.org/x/vulndb/cmd/indexdb
 	@touch $@
 
 # With promtool. Without the tags it brings in the SDK of every cloud that it can find its targets in.

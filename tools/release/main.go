@@ -40,6 +40,7 @@ func command(ctx context.Context, args []string) error {
 		version  = flags.String("version", "", "prepare, pack: the `version` to release")
 		to       = flags.String("to", "", "programs: the `folder` to build into")
 		only     = flags.String("platforms", strings.Join(platforms, ","), "programs, reproduce: for `these`")
+		release  = flags.Bool("release", false, "vuln: vulnerabilities of Go's own library are errors, too")
 	)
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -57,6 +58,8 @@ func command(ctx context.Context, args []string) error {
 			return err
 		}
 		return build(ctx, root, s, *to, strings.Split(*only, ","), nil)
+	case "vuln":
+		return vuln(ctx, root, *release, os.Stdout)
 	case "reproduce":
 		return reproduce(ctx, root, strings.Split(*only, ","), os.Stdout)
 	}
