@@ -49,7 +49,7 @@ load: ## Drive the demo's upstream through a breaker, healthy and in an outage (
 		--expect-open-within 1s --expect-recovery-within 2s
 
 .PHONY: test
-test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager ## Check and test everything that needs no collector
+test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager $(BIN)/go-licenses ## Check and test everything that needs no collector
 	@status=0; \
 	$(MAKE) --no-print-directory --keep-going check || { status=1; echo "checks failed, see above; now the tests"; }; \
 	tools/gotest "$(LIGHT)" -race || status=1; \
@@ -154,12 +154,23 @@ api-record: ## Renew that record; what breaks users only with BREAKING=1
 vuln: $(BIN)/govulncheck $(BIN)/vulndb ## Look for known vulnerabilities, at vuln.go.dev or else in the database that tools/vulndb pins
 	@go run -C tools/release . vuln
 
+.PHONY: licences
+licences: $(BIN)/go-licenses ## Check the licences of all that the public modules link against an allow list
+	@go run -C tools/release . licences
+
+.PHONY: programs
+programs: $(BIN)/cyclonedx-gomod ## Build the programs for PLATFORMS=linux/amd64,… into .bin/dist, with checksums and SBOMs
+	@go run -C tools/release . programs -to $(BIN)/dist $(if $(PLATFORMS),-platforms $(PLATFORMS))
+
 .PHONY: cover
-cover: ## Measure the tests' coverage of the root module; details go to .bin/cover.html
+cover: ## Measure the tests' coverage of the public modules by package (minutes); of the root's lines: .bin/cover.html
 	@mkdir -p $(BIN)
-	go test -coverpkg=./... -coverprofile=$(BIN)/cover.out ./...
-	go tool cover -html=$(BIN)/cover.out -o $(BIN)/cover.html
-	@go tool cover -func=$(BIN)/cover.out | tail -n 1
+	@go run -C tools/release . cover
+	@go tool cover -html=$(BIN)/cover-0.out -o $(BIN)/cover.html
+
+.PHONY: cover-record
+cover-record: ## The same, and renew the table of docs/quality.md
+	@go run -C tools/release . cover -record
 
 .PHONY: clean
 clean: ## Remove what the targets above have built

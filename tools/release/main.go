@@ -35,7 +35,7 @@ func command(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	var (
-		record   = flags.Bool("record", false, "api: renew the record")
+		record   = flags.Bool("record", false, "api, cover: renew what is recorded")
 		breaking = flags.Bool("breaking", false, "api: record incompatible changes, too")
 		version  = flags.String("version", "", "prepare, pack: the `version` to release")
 		to       = flags.String("to", "", "programs: the `folder` to build into")
@@ -57,7 +57,11 @@ func command(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return build(ctx, root, s, *to, strings.Split(*only, ","), nil)
+		return ship(ctx, root, s, *to, strings.Split(*only, ","))
+	case "licences":
+		return licences(ctx, root, os.Stdout)
+	case "cover":
+		return cover(ctx, root, *record, os.Stdout)
 	case "vuln":
 		return vuln(ctx, root, *release, os.Stdout)
 	case "reproduce":

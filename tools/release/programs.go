@@ -35,33 +35,61 @@ func stampOf(ctx context.Context, root string) (stamp, error) {
 	return stamp{strings.TrimSpace(version), strings.TrimSpace(commit)}, err
 }
 
-// build builds the programs of a tree into a folder, and a file of their checksums.
+// build builds the programs of a tree into a folder.
 func build(ctx context.Context, root string, s stamp, to string, only, env []string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
 	const cli = rootModule + "/internal/cli"
 	flags := fmt.Sprintf("-s -w -X %s.version=%s -X %s.commit=%s", cli, s.version, cli, s.commit)
-	var sums strings.Builder
 	for _, platform := range only {
 		system, processor, _ := strings.Cut(platform, "/")
 		for _, name := range programs {
-			file := programFile(name, platform)
+			file := filepath.Join(to, programFile(name, platform))
 			// GOAMD64 and its like could be set on one machine and not on another.
 			_, err := golang(ctx, root, slices.Concat([]string{"CGO_ENABLED=0", "GOOS=" + system, "GOARCH=" + processor, "GOFLAGS=",
 				"GOWORK=off", "GOENV=off", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off"}, env),
-				"build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", filepath.Join(to, file), "./cmd/"+name)
+				"build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", file, "./cmd/"+name)
 			if err != nil {
 				return err
 			}
-			sum, err := hash(filepath.Join(to, file))
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&sums, "%s  %s\n", sum, file)
 		}
 	}
-	return os.WriteFile(filepath.Join(to, checksums), []byte(sums.String()), 0o644)
+	return nil
+}
+
+// sum writes the checksums of all files in a folder.
+func sum(folder string) error {
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	var sums strings.Builder
+	for _, file := range files {
+		if file.Name() == checksums {
+			continue
+		}
+		sum, err := hash(filepath.Join(folder, file.Name()))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", sum, file.Name())
+	}
+	return os.WriteFile(filepath.Join(folder, checksums), []byte(sums.String()), 0o644)
+}
+
+// ship makes all files of a release: the programs, what is in them, and the checksums.
+func ship(ctx context.Context, root string, s stamp, to string, only []string) error {
+	if err := os.RemoveAll(to); err != nil { // so that nothing of an earlier release is among them
+		return err
+	}
+	if err := build(ctx, root, s, to, only, nil); err != nil {
+		return err
+	}
+	if err := sbom(ctx, root, s, to, only); err != nil {
+		return err
+	}
+	return sum(to)
 }
 
 func programFile(name, platform string) string {
@@ -85,7 +113,7 @@ func hash(name string) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// reproduce builds what is committed twice, in folders of different names and lengths, the second time with an empty
+// reproduce makes the files of what is committed twice, in folders of different names and lengths, the second time with an empty
 // build cache, and compares the checksums.
 func reproduce(ctx context.Context, root string, only []string, out io.Writer) error {
 	s, err := stampOf(ctx, root)
@@ -114,6 +142,12 @@ func reproduce(ctx context.Context, root string, only []string, out io.Writer) e
 		}
 		to := filepath.Join(source, ".dist")
 		if err := build(ctx, source, s, to, only, try.env); err != nil {
+			return err
+		}
+		if err := sbom(ctx, root, s, to, only); err != nil {
+			return err
+		}
+		if err := sum(to); err != nil {
 			return err
 		}
 		text, err := os.ReadFile(filepath.Join(to, checksums))
