@@ -56,7 +56,7 @@ test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager $(BIN)/go-licenses 
 	exit $$status
 
 .PHONY: check
-check: format vet tidy lint api ## Check all modules without running a test
+check: format vet tidy lint api workflows ## Check all modules without running a test
 
 .PHONY: rules
 rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanager's configuration and the runbooks
@@ -150,6 +150,10 @@ api: ## Compare what the public modules offer with the record in api/: nothing r
 api-record: ## Renew that record; what breaks users only with BREAKING=1
 	@go run -C tools/release . api -record $(if $(BREAKING),-breaking)
 
+.PHONY: workflows
+workflows: $(BIN)/actionlint ## Check the workflows in .github
+	@$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+
 .PHONY: vuln
 vuln: $(BIN)/govulncheck $(BIN)/vulndb ## Look for known vulnerabilities, at vuln.go.dev or else in the database that tools/vulndb pins
 	@go run -C tools/release . vuln
@@ -161,6 +165,14 @@ licences: $(BIN)/go-licenses ## Check the licences of all that the public module
 .PHONY: programs
 programs: $(BIN)/cyclonedx-gomod ## Build the programs for PLATFORMS=linux/amd64,… into .bin/dist, with checksums and SBOMs
 	@go run -C tools/release . programs -to $(BIN)/dist $(if $(PLATFORMS),-platforms $(PLATFORMS))
+
+.PHONY: release-prepare
+release-prepare: ## Set VERSION=vX.Y.Z in the sources and in the go.mod files of the nested modules
+	@go run -C tools/release . prepare -version "$(VERSION)"
+
+.PHONY: release-check
+release-check: $(BIN)/govulncheck $(BIN)/vulndb $(BIN)/go-licenses $(BIN)/cyclonedx-gomod ## Tell all that is missing to release VERSION=vX.Y.Z (a quarter of an hour)
+	@go run -C tools/release . check -version "$(VERSION)" $(if $(TAGGED),-tagged)
 
 .PHONY: cover
 cover: ## Measure the tests' coverage of the public modules by package (minutes); of the root's lines: .bin/cover.html

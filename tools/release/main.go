@@ -31,15 +31,16 @@ func command(ctx context.Context, args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		return errors.New("what shall be done? api, pack, programs, reproduce, prepare")
+		return errors.New("what shall be done? api, check, cover, licences, pack, prepare, programs, reproduce, vuln")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	var (
 		record   = flags.Bool("record", false, "api, cover: renew what is recorded")
 		breaking = flags.Bool("breaking", false, "api: record incompatible changes, too")
-		version  = flags.String("version", "", "prepare, pack: the `version` to release")
+		version  = flags.String("version", "", "check, pack, prepare: the `version` to release")
 		to       = flags.String("to", "", "programs: the `folder` to build into")
 		only     = flags.String("platforms", strings.Join(platforms, ","), "programs, reproduce: for `these`")
+		tagged   = flags.Bool("tagged", false, "check: the version's tag is there, as it should be")
 		release  = flags.Bool("release", false, "vuln: vulnerabilities of Go's own library are errors, too")
 	)
 	if err := flags.Parse(args[1:]); err != nil {
@@ -62,6 +63,8 @@ func command(ctx context.Context, args []string) error {
 		return licences(ctx, root, os.Stdout)
 	case "cover":
 		return cover(ctx, root, *record, os.Stdout)
+	case "check":
+		return check(ctx, root, *version, *tagged, os.Stdout)
 	case "vuln":
 		return vuln(ctx, root, *release, os.Stdout)
 	case "reproduce":

@@ -70,7 +70,7 @@ func run(ctx context.Context, folder string, env []string, name string, args ...
 	out, err := command.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s in %s: %w", strings.Join(append([]string{filepath.Base(name)}, args...), " "), folder,
-			errors.Join(err, errors.New(strings.TrimSpace(stderr.String()))))
+			errors.Join(err, errors.New(strings.TrimSpace(stderr.String()+string(out)))))
 	}
 	return string(out), nil
 }

@@ -28,7 +28,7 @@ func pack(ctx context.Context, root, version string, out io.Writer) error {
 	if err := os.Mkdir(source, 0o755); err != nil {
 		return err
 	}
-	if err := export(ctx, root, source); err != nil {
+	if err := export(ctx, root, "HEAD", source); err != nil {
 		return err
 	}
 	if err := prepare(ctx, source, version); err != nil {

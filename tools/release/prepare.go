@@ -74,7 +74,8 @@ func (p place) want(version string) string {
 	return strings.TrimPrefix(version, "v")
 }
 
-// prepare sets the version everywhere in a tree.
+// prepare sets the version everywhere in a tree. One that ends in -dev is that of the time between releases, when the
+// nested modules go on requiring the last release.
 func prepare(ctx context.Context, root, version string) error {
 	if err := checkVersion(version); err != nil {
 		return err
@@ -86,6 +87,9 @@ func prepare(ctx context.Context, root, version string) error {
 	for _, p := range all {
 		file := filepath.Join(root, p.file)
 		if filepath.Base(file) == "go.mod" {
+			if strings.HasSuffix(version, development) {
+				continue
+			}
 			if _, err := golang(ctx, filepath.Dir(file), nil, "mod", "edit", "-require", rootModule+"@"+version); err != nil {
 				return err
 			}
@@ -103,6 +107,8 @@ func prepare(ctx context.Context, root, version string) error {
 	return nil
 }
 
+const development = "-dev"
+
 func checkVersion(version string) error {
 	if !semver.IsValid(version) || semver.Canonical(version) != version || semver.Build(version) != "" {
 		return fmt.Errorf("VERSION is %q: allowed is vMAJOR.MINOR.PATCH, or with a pre-release such as -rc.1", version)
@@ -114,9 +120,9 @@ func checkVersion(version string) error {
 }
 
 // export writes what is committed into a folder.
-func export(ctx context.Context, root, folder string) error {
+func export(ctx context.Context, root, commit, folder string) error {
 	archive := filepath.Join(folder, ".archive.tar")
-	if _, err := run(ctx, root, nil, "git", "archive", "--format=tar", "-o", archive, "HEAD"); err != nil {
+	if _, err := run(ctx, root, nil, "git", "archive", "--format=tar", "-o", archive, commit); err != nil {
 		return err
 	}
 	if _, err := run(ctx, folder, nil, "tar", "-xf", archive); err != nil {

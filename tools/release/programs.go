@@ -137,7 +137,7 @@ func reproduce(ctx context.Context, root string, only []string, out io.Writer) e
 		if err := os.MkdirAll(source, 0o755); err != nil {
 			return err
 		}
-		if err := export(ctx, root, source); err != nil {
+		if err := export(ctx, root, "HEAD", source); err != nil {
 			return err
 		}
 		to := filepath.Join(source, ".dist")

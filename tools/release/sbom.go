@@ -37,7 +37,7 @@ func sbom(ctx context.Context, root string, s stamp, to string, only []string) e
 		return err
 	}
 	defer removeAll(work)
-	if err := export(ctx, root, work); err != nil {
+	if err := export(ctx, root, "HEAD", work); err != nil {
 		return err
 	}
 	modules, err := publicModules(work)
