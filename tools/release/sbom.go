@@ -52,8 +52,14 @@ func sbom(ctx context.Context, root string, s stamp, to string, only []string) e
 	for _, m := range modules {
 		commands = append(commands, []string{"tag", "--no-sign", m.tag(s.version)})
 	}
+	// Where there is no tag the version is made of the commit, which has to be the same each time.
+	when, err := run(ctx, root, nil, "git", "show", "--no-patch", "--format=%cI", "HEAD")
+	if err != nil {
+		return err
+	}
+	when = strings.TrimSpace(when)
 	for _, args := range commands {
-		if _, err := run(ctx, work, nil, "git", args...); err != nil {
+		if _, err := run(ctx, work, []string{"GIT_AUTHOR_DATE=" + when, "GIT_COMMITTER_DATE=" + when}, "git", args...); err != nil {
 			return err
 		}
 	}
