@@ -37,15 +37,19 @@ func sbom(ctx context.Context, root string, s stamp, to string, only []string) e
 		return err
 	}
 	defer removeAll(work)
-	if err := export(ctx, root, "HEAD", work); err != nil {
+	source := filepath.Join(work, "source")
+	if err := os.Mkdir(source, 0o755); err != nil {
 		return err
 	}
-	modules, err := publicModules(work)
+	if err := export(ctx, root, "HEAD", source); err != nil {
+		return err
+	}
+	modules, err := publicModules(source)
 	if err != nil {
 		return err
 	}
 	commands := [][]string{
-		{"init", "--quiet"},
+		{"init", "--quiet", "--separate-git-dir", filepath.Join(work, "git")},
 		{"add", "--all"},
 		{"-c", "user.name=release", "-c", "user.email=release@localhost", "-c", "commit.gpgsign=false", "commit", "--quiet", "-m", "release"},
 	}
@@ -59,13 +63,18 @@ func sbom(ctx context.Context, root string, s stamp, to string, only []string) e
 	}
 	when = strings.TrimSpace(when)
 	for _, args := range commands {
-		if _, err := run(ctx, work, []string{"GIT_AUTHOR_DATE=" + when, "GIT_COMMITTER_DATE=" + when}, "git", args...); err != nil {
+		if _, err := run(ctx, source, []string{"GIT_AUTHOR_DATE=" + when, "GIT_COMMITTER_DATE=" + when}, "git", args...); err != nil {
 			return err
 		}
 	}
+	// The folder of the root, which the nested modules have beside them, goes into their SBOM by a hash of all that is in
+	// it: git's own files must not be, for they tell the time.
+	if err := os.WriteFile(filepath.Join(source, ".git"), []byte("gitdir: ../git\n"), 0o644); err != nil {
+		return err
+	}
 	for _, m := range modules {
 		file := filepath.Join(to, "module_"+strings.ReplaceAll(path.Base(rootModule)+strings.TrimPrefix(m.path, rootModule), "/", "_")+".cdx.json")
-		_, err := run(ctx, filepath.Join(work, m.folder), []string{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0"}, tool,
+		_, err := run(ctx, filepath.Join(source, m.folder), []string{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0"}, tool,
 			slices.Concat([]string{"mod"}, plain, []string{"-output", file, "."})...)
 		if err != nil {
 			return err
