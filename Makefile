@@ -56,7 +56,7 @@ test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager $(BIN)/go-licenses 
 	exit $$status
 
 .PHONY: check
-check: format vet tidy lint api workflows ## Check all modules without running a test
+check: format vet tidy lint deadcode api workflows ## Check all modules without running a test
 
 .PHONY: rules
 rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanager's configuration and the runbooks
@@ -107,7 +107,7 @@ bench: $(BIN)/benchstat ## Measure beside other breakers (minutes) and compare w
 .PHONY: bench-baseline
 bench-baseline: $(BIN)/benchstat ## The same, to be the new baseline and the figures of docs/benchmarks.md
 	benchmarks/run benchmarks/results/peers.txt
-	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md
+	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md ../README.md
 
 .PHONY: bench-own
 bench-own: ## Run the benchmarks beside the code; the result also goes to .bin/bench-own.txt
@@ -153,6 +153,11 @@ api-record: ## Renew that record; what breaks users only with BREAKING=1
 .PHONY: workflows
 workflows: $(BIN)/actionlint ## Check the workflows in .github
 	@$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+
+# But for the collector: a list of its parts, whose hundreds of packages take longer than all else.
+.PHONY: deadcode
+deadcode: $(BIN)/deadcode ## Look for functions that neither a program nor a test reaches
+	@tools/deadcode/run $(filter-out ./e2e/otelcol,$(CODE))
 
 .PHONY: vuln
 vuln: $(BIN)/govulncheck $(BIN)/vulndb ## Look for known vulnerabilities, at vuln.go.dev or else in the database that tools/vulndb pins

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ErrOpen is what every rejection is: errors.Is(err, breaker.ErrOpen) tells that the breaker, and not the dependency,
-// refused the call. errors.As with an [*OpenError] tells more.
+// ErrOpen is what the error of every blocked call is, by errors.Is: the call was not made, so this tells nothing of how
+// the dependency fares now. errors.As with an [*OpenError] tells which breaker it was, why, and until when.
 var ErrOpen = errors.New("circuit breaker is open")
 
 var (
@@ -18,10 +18,10 @@ var (
 	errNilFunction = errors.New("breaker: the function to call is nil")
 )
 
-// OpenError is a rejection: the call was not made. One immutable value serves a whole open (or half-open) period, so
-// a rejection allocates nothing; do not change it.
+// OpenError is a rejection, the error of a blocked call: it was not made. One immutable value serves a whole open (or
+// half-open) period, so a rejection allocates nothing; do not change it.
 type OpenError struct {
-	Service, Endpoint string
+	Service, Endpoint string    // as in [Config]
 	State             State     // Open, or HalfOpen where all probes are in flight
 	RetryAt           time.Time // when a probe will be let through; zero where that is unknown (forced open)
 	OutageID          string    // as in the outage's events

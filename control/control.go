@@ -69,8 +69,8 @@ type Source interface {
 	All() iter.Seq[*breaker.Breaker]
 }
 
-// Handler serves the control of the breakers of all groups, those to come included. One token at least has to be given.
-// It may be used concurrently.
+// Handler serves the control of the breakers of all groups, those to come included. The error tells of every option
+// that is wrong, of a group that is nil, and where there is no group or no token. The handler may be used concurrently.
 func Handler(groups []Source, options ...Option) (http.Handler, error) {
 	s, err := newSettings(options)
 	var errs []error

@@ -63,7 +63,7 @@ func (cb *CircuitBreaker[R]) Subscribe(l breaker.Listener) (cancel func()) {
 	return cb.mirror.Subscribe(l)
 }
 
-// TryAcquirePermit is failsafe-go's, and counts a refusal.
+// TryAcquirePermit is failsafe-go's, and counts a blocked call.
 func (cb *CircuitBreaker[R]) TryAcquirePermit() (acquired bool) {
 	cb.do(cause{}, func() { acquired = cb.peer.TryAcquirePermit() })
 	if !acquired {

@@ -115,7 +115,7 @@ func metricsOf(query string) (names []string) {
 
 // LogQL cannot be parsed without Loki. That it asks for event types and attributes that are written can be seen.
 func TestRunbooksAskLokiForWhatThereIs(t *testing.T) {
-	telemetry := read(t, "../../docs/telemetry.md")
+	telemetry := read(t, "../../docs/telemetry-logs.md")
 	// What Loki makes of the resource and of a record's context.
 	known := map[string]bool{"service_name": true, "trace_id": true}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[\\w.]+`(?:, `[\\w.]+`)*) \\|").FindAllStringSubmatch(telemetry, -1) {

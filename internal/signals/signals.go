@@ -1,5 +1,5 @@
 // Package signals takes down what leaves of a breaker, in a form in which two of them can be compared: it is for the
-// tests of adapters, whose breakers must give the very signals of our own.
+// tests of adapters, whose breakers must give the very signals of our own. Its Records keeps log records for any test.
 package signals
 
 import (
@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,9 +46,7 @@ type Capture struct {
 	spans   *tracetest.SpanRecorder
 	tracers *sdktrace.TracerProvider
 	loggers *sdklog.LoggerProvider
-
-	mu      sync.Mutex
-	records []sdklog.Record
+	records Records
 }
 
 // New makes one.
@@ -57,7 +54,7 @@ func New() *Capture {
 	c := &Capture{reader: sdkmetric.NewManualReader(), spans: tracetest.NewSpanRecorder()}
 	c.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(c.reader))
 	c.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(c.spans))
-	c.loggers = sdklog.NewLoggerProvider(sdklog.WithProcessor(processor{c}))
+	c.loggers = sdklog.NewLoggerProvider(sdklog.WithProcessor(&c.records))
 	return c
 }
 
@@ -142,9 +139,7 @@ func (c *Capture) Lines() ([]string, error) {
 		t.spans[s.SpanContext().SpanID()] = s.Name()
 	}
 	lines := append([]string{}, series...)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, r := range c.records {
+	for _, r := range c.records.List() {
 		var all []attribute.KeyValue
 		r.WalkAttributes(func(kv attribute.KeyValue) bool {
 			all = append(all, kv)
@@ -251,17 +246,3 @@ func (t *teller) attributes(all []attribute.KeyValue) string {
 	}
 	return strings.Join(parts, " ")
 }
-
-// processor keeps log records.
-type processor struct{ c *Capture }
-
-func (p processor) OnEmit(_ context.Context, r *sdklog.Record) error {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	p.c.records = append(p.c.records, r.Clone())
-	return nil
-}
-
-func (processor) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
-func (processor) Shutdown(context.Context) error                         { return nil }
-func (processor) ForceFlush(context.Context) error                       { return nil }
