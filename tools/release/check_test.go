@@ -257,3 +257,20 @@ func TestAModuleIsPackedAsTheProxyDoes(t *testing.T) {
 		t.Error("users do not see replace lines, and yet it was got")
 	}
 }
+
+// Every module that users can get has somebody who gets it before them.
+func TestEveryPublicModuleHasAUser(t *testing.T) {
+	repo, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules, err := publicModules(repo)
+	if err != nil || len(modules) < 4 {
+		t.Fatalf("%v, %v", modules, err)
+	}
+	for _, m := range modules {
+		if program, err := consumer(repo, m); err != nil || !strings.Contains(program, "\""+m.path) {
+			t.Errorf("%s: %v, %q", m.path, err, program)
+		}
+	}
+}

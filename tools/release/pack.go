@@ -49,12 +49,8 @@ func pack(ctx context.Context, root, version string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	readme, err := os.ReadFile(filepath.Join(source, "README.md"))
-	if err != nil {
-		return err
-	}
 	for _, m := range modules {
-		program, err := consumer(m, string(readme))
+		program, err := consumer(source, m)
 		if err != nil {
 			return err
 		}
@@ -140,14 +136,19 @@ func consumerEnv(ctx context.Context, root, work, proxy string) ([]string, error
 
 var goBlock = regexp.MustCompile("(?ms)^```go\n(package main\n.*?)^```$")
 
-// consumer is a program that uses a module: of the root that of the README, of the others their least use.
-func consumer(m module, readme string) (string, error) {
+// consumer is a program that uses a module: of the root that of the quick start, of the others their least use.
+func consumer(source string, m module) (string, error) {
 	if m.folder == "." {
-		found := goBlock.FindStringSubmatch(readme)
-		if found == nil {
-			return "", fmt.Errorf("README.md has no program")
+		const document = "docs/quickstart.md"
+		text, err := os.ReadFile(filepath.Join(source, document))
+		if err != nil {
+			return "", err
 		}
-		return found[1], nil
+		found := goBlock.FindSubmatch(text)
+		if found == nil {
+			return "", fmt.Errorf("%s has no program", document)
+		}
+		return string(found[1]), nil
 	}
 	program, ok := consumers[m.folder]
 	if !ok {
