@@ -36,11 +36,11 @@ func check(ctx context.Context, root, version string, tagged bool, out io.Writer
 		step{"users can get the modules", func() error { return pack(ctx, root, version, out) }},
 		step{"the files are the same when made again", func() error { return reproduce(ctx, root, platforms, out) }},
 	)
-	return walk(steps, out)
+	return take(steps, out)
 }
 
-// walk takes all steps, so that one run shows all that is missing.
-func walk(steps []step, out io.Writer) error {
+// take takes all steps, so that one run shows all that is missing.
+func take(steps []step, out io.Writer) error {
 	var missing []string
 	for _, s := range steps {
 		if err := s.holds(); err != nil {

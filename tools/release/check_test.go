@@ -57,7 +57,7 @@ func commit(t *testing.T, root string) {
 func TestWhatIsReadyPasses(t *testing.T) {
 	root := gitRepository(t, ready())
 	var out bytes.Buffer
-	if err := walk(atHand(t.Context(), root, "v0.2.0", false), &out); err != nil {
+	if err := take(atHand(t.Context(), root, "v0.2.0", false), &out); err != nil {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	if err := api(t.Context(), root, false, false, &out); err != nil {
@@ -113,15 +113,15 @@ func TestEveryThingThatIsMissingIsTold(t *testing.T) {
 func TestATaggedCommitIsCheckedForItsTag(t *testing.T) {
 	root := gitRepository(t, ready())
 	var out bytes.Buffer
-	if err := walk(atHand(t.Context(), root, "v0.2.0", true), &out); err == nil || !strings.Contains(out.String(), "has no tag v0.2.0") {
+	if err := take(atHand(t.Context(), root, "v0.2.0", true), &out); err == nil || !strings.Contains(out.String(), "has no tag v0.2.0") {
 		t.Errorf("without a tag: %v\n%s", err, out.String())
 	}
 	git(t, root, "tag", "--no-sign", "v0.2.0")
-	if err := walk(atHand(t.Context(), root, "v0.2.0", true), &out); err != nil {
+	if err := take(atHand(t.Context(), root, "v0.2.0", true), &out); err != nil {
 		t.Errorf("with it: %v\n%s", err, out.String())
 	}
 	commit(t, root)
-	if err := walk(atHand(t.Context(), root, "v0.2.0", true), &out); err == nil {
+	if err := take(atHand(t.Context(), root, "v0.2.0", true), &out); err == nil {
 		t.Error("with the tag on another commit it passes")
 	}
 }
@@ -129,7 +129,7 @@ func TestATaggedCommitIsCheckedForItsTag(t *testing.T) {
 func missed(t *testing.T, root, name, told string) {
 	t.Helper()
 	var out bytes.Buffer
-	err := walk(atHand(t.Context(), root, "v0.2.0", false), &out)
+	err := take(atHand(t.Context(), root, "v0.2.0", false), &out)
 	if err == nil {
 		t.Fatalf("passes:\n%s", out.String())
 	}
@@ -145,7 +145,7 @@ func missed(t *testing.T, root, name, told string) {
 
 func TestAllStepsAreTaken(t *testing.T) {
 	var out bytes.Buffer
-	err := walk([]step{
+	err := take([]step{
 		{"one", func() error { return errors.New("of\ntwo lines") }},
 		{"two", func() error { return nil }},
 		{"three", func() error { return errors.New("no") }},
