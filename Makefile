@@ -177,7 +177,7 @@ release-prepare: ## Set VERSION=vX.Y.Z in the sources and in the go.mod files of
 
 .PHONY: release-check
 release-check: $(BIN)/govulncheck $(BIN)/vulndb $(BIN)/go-licenses $(BIN)/cyclonedx-gomod ## Tell all that is missing to release VERSION=vX.Y.Z (a quarter of an hour)
-	@go run -C tools/release . check -version "$(VERSION)" $(if $(TAGGED),-tagged)
+	@go run -C tools/release . check -version "$(VERSION)" $(if $(TAGGED),-tagged) $(if $(PLATFORMS),-platforms $(PLATFORMS))
 
 .PHONY: cover
 cover: ## Measure the tests' coverage of the public modules by package (minutes); of the root's lines: .bin/cover.html

@@ -181,7 +181,7 @@ func TestPrepareSetsAllThatIsChecked(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "logs/") || !strings.Contains(err.Error(), "requires "+rootModule+" v0.3.0") {
 		t.Errorf("between releases: %v", err)
 	}
-	if err := check(t.Context(), root, "v0.4.0-dev", false, &bytes.Buffer{}); err == nil {
+	if err := check(t.Context(), root, "v0.4.0-dev", false, nil, &bytes.Buffer{}); err == nil {
 		t.Error("such a version can be released")
 	}
 	all, err := places(root)

@@ -39,7 +39,7 @@ func command(ctx context.Context, args []string) error {
 		breaking = flags.Bool("breaking", false, "api: record incompatible changes, too")
 		version  = flags.String("version", "", "check, pack, prepare: the `version` to release")
 		to       = flags.String("to", "", "programs: the `folder` to build into")
-		only     = flags.String("platforms", strings.Join(platforms, ","), "programs, reproduce: for `these`")
+		only     = flags.String("platforms", strings.Join(platforms, ","), "check, programs, reproduce: for `these`")
 		tagged   = flags.Bool("tagged", false, "check: the version's tag is there, as it should be")
 		release  = flags.Bool("release", false, "vuln: vulnerabilities of Go's own library are errors, too")
 	)
@@ -64,7 +64,7 @@ func command(ctx context.Context, args []string) error {
 	case "cover":
 		return cover(ctx, root, *record, os.Stdout)
 	case "check":
-		return check(ctx, root, *version, *tagged, os.Stdout)
+		return check(ctx, root, *version, *tagged, strings.Split(*only, ","), os.Stdout)
 	case "vuln":
 		return vuln(ctx, root, *release, os.Stdout)
 	case "reproduce":
