@@ -64,6 +64,7 @@ var given = map[string]string{
 	"fetch":     "func() ([]byte, error)",
 	"fetchCtx":  "func(context.Context) ([]byte, error)",
 	"fromCache": "func() []byte",
+	"group":     "*breaker.Group",
 	"id":        "string",
 	"next":      "http.RoundTripper",
 	"order":     "string",

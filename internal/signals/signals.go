@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
@@ -31,6 +32,12 @@ import (
 const (
 	FailureThreshold = 6
 	RecoveryTimeout  = time.Minute
+)
+
+// What the breakers of adapters' tests are called.
+const (
+	Service  = "payments"
+	Endpoint = "https://payments.example"
 )
 
 // Errors of an Outage's calls. ErrIgnored is to be ignored, if the breaker can.
@@ -100,11 +107,11 @@ func (c *Capture) Outage(call Call, wait func(time.Duration), ignored bool) {
 }
 
 // Of gives the lines of a breaker in an outage, in virtual time, so that those of two breakers are of the same moments.
-func Of(t *testing.T, ignored bool, breaker func(*testing.T) (otelcb.Source, Call)) (lines []string) {
+func Of(t *testing.T, ignored bool, make func(*testing.T) (otelcb.Source, Call)) (lines []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := New()
-		src, call := breaker(t)
+		src, call := make(t)
 		r, err := c.Observe(src)
 		if err != nil {
 			t.Fatal(err)
@@ -121,6 +128,25 @@ func Of(t *testing.T, ignored bool, breaker func(*testing.T) (otelcb.Source, Cal
 		}
 	})
 	return lines
+}
+
+// Own gives a breaker of ours for an Outage, which ignores ErrIgnored.
+func Own(t *testing.T) (otelcb.Source, Call) {
+	t.Helper()
+	b, err := breaker.New(breaker.Config{Service: Service, Endpoint: Endpoint, FailureThreshold: FailureThreshold,
+		RecoveryTimeout: RecoveryTimeout, Classify: func(err error) breaker.Outcome {
+			switch {
+			case errors.Is(err, ErrIgnored):
+				return breaker.Ignored
+			case err != nil:
+				return breaker.Failure
+			}
+			return breaker.Success
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, b.Do
 }
 
 // Lines gives all of it: a line for each series, each record in order, each span with its events and links. Ids of
