@@ -28,6 +28,7 @@ const subject = `package shop
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"time"
 
@@ -79,6 +80,20 @@ type Box[T any] struct{ Value T }
 func (b *Box[T]) Get() T { return b.Value }
 
 func Map[K comparable, V any](m map[K]V, f func(V) V) map[K]V { return m }
+
+func (s *Shop) Each(all iter.Seq[error]) (int, error) {
+	for err := range all {
+		return 1, err
+	}
+	return 0, nil
+}
+
+func (s *Shop) First(all iter.Seq[error]) error {
+	for err := range all {
+		return err
+	}
+	return nil
+}
 
 type Alias = map[string]Config
 `

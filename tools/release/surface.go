@@ -9,6 +9,7 @@ import (
 	"go/types"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +49,7 @@ func surface(pkg *types.Package) (string, error) {
 	out.Write(p.out.Bytes())
 	text, err := format.Source(out.Bytes())
 	if err != nil {
-		return "", fmt.Errorf("%s: %w in\n%s", pkg.Path(), err, out.Bytes())
+		return "", fmt.Errorf("the surface of %s is no Go: %w", pkg.Path(), err)
 	}
 	return string(text), nil
 }
@@ -89,6 +90,9 @@ func (p *printer) name() {
 	}
 }
 
+// The compiler gives the results of a function that ranges over another one names of its own.
+var compilers = regexp.MustCompile(`#rv\d+ `)
+
 // typeString writes a type, and notes what it mentions.
 func (p *printer) typeString(t types.Type) string {
 	w := walker{named: func(o *types.TypeName) {
@@ -98,13 +102,14 @@ func (p *printer) typeString(t types.Type) string {
 		}
 	}}
 	w.typ(t)
-	return types.TypeString(t, func(pkg *types.Package) string {
+	text := types.TypeString(t, func(pkg *types.Package) string {
 		if pkg == p.pkg {
 			return ""
 		}
 		p.used[pkg] = true
 		return p.names[pkg]
 	})
+	return compilers.ReplaceAllString(text, "")
 }
 
 func (p *printer) object(o types.Object) {
