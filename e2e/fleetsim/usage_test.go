@@ -1,0 +1,191 @@
+package fleetsim
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// usage is what a process has taken so far.
+type usage struct {
+	cpu         time.Duration
+	rss, peak   float64 // bytes
+	read, wrote float64 // bytes, of sockets and files
+}
+
+// ticks a second, in which Linux tells the processor time.
+const ticks = 100
+
+// usageOf reads what the system tells of a process.
+func usageOf(pid int) (u usage, err error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, err
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	for _, field := range fields[11:13] { // user and system
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return u, err
+		}
+		u.cpu += time.Duration(n) * time.Second / ticks
+	}
+	for _, file := range []string{"status", "io"} {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+		if err != nil {
+			return u, err
+		}
+		for line := range strings.Lines(string(content)) {
+			name, value, _ := strings.Cut(line, ":")
+			number, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64) // else of no interest
+			switch name {
+			case "VmRSS":
+				u.rss = number * 1024
+			case "VmHWM":
+				u.peak = number * 1024
+			case "rchar":
+				u.read = number
+			case "wchar":
+				u.wrote = number
+			}
+		}
+	}
+	return u, nil
+}
+
+func usageNow(t *testing.T, pid int) usage {
+	t.Helper()
+	u, err := usageOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// spare is what the machine has to have left, in GiB: others are on it.
+const spare = 1.5
+
+const gib = 1 << 30
+
+// watch follows the memory of all processes of a rig.
+type watch struct {
+	mu   sync.Mutex
+	most map[string]float64 // of all of a kind, in bytes
+}
+
+// watches kills all processes where they take more than -memory, or the machine has hardly any left. That ends the test.
+func (r *rig) watches(t *testing.T) *watch {
+	t.Helper()
+	w := &watch{most: map[string]float64{}}
+	end, ended := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { // before those that end the processes
+		close(end)
+		<-ended
+	})
+	go func() {
+		defer close(ended)
+		every := time.NewTicker(500 * time.Millisecond)
+		defer every.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-every.C:
+			}
+			total, pids := w.look(r)
+			if total > *memory*gib || available() < spare*gib {
+				t.Errorf("the processes take %.1f GiB (%v), and the machine has %.1f left: killed", total/gib, w, available()/gib)
+				for _, pid := range pids {
+					_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+				}
+				return
+			}
+		}
+	}()
+	return w
+}
+
+func (w *watch) look(r *rig) (total float64, pids []int) {
+	kinds := map[string]float64{}
+	see := func(kind string, pid int) {
+		if u, err := usageOf(pid); err == nil { // else it is about to end or to start
+			kinds[kind] += u.rss
+			total += u.rss
+			pids = append(pids, pid)
+		}
+	}
+	for _, g := range r.gateways {
+		see("gateways", g.PID())
+	}
+	see("Prometheus", r.prometheus.PID())
+	for _, f := range r.fleets {
+		see("instances", f.PID())
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for kind, bytes := range kinds {
+		w.most[kind] = max(w.most[kind], bytes)
+	}
+	return total, pids
+}
+
+// of is the most that processes of a kind took, in GiB.
+func (w *watch) of(kind string) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most[kind] / gib
+}
+
+func (w *watch) String() string {
+	return fmt.Sprintf("at most instances %.2f, gateways %.2f, Prometheus %.2f GiB", w.of("instances"), w.of("gateways"), w.of("Prometheus"))
+}
+
+// available is the memory that the machine can give, in bytes.
+func available() float64 {
+	content, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(content)) {
+		if value, found := strings.CutPrefix(line, "MemAvailable:"); found {
+			kb, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64) // 0 is too little
+			return kb * 1024
+		}
+	}
+	return 0
+}
+
+// parse reads a page of metrics.
+func parse(t *testing.T, page []byte) map[string]*dto.MetricFamily {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// sumOf adds up a metric's series, or those with a label that contains a text.
+func sumOf(families map[string]*dto.MetricFamily, name, label, contains string) (sum float64) {
+	for _, m := range families[name].GetMetric() {
+		fits := label == ""
+		for _, l := range m.GetLabel() {
+			fits = fits || l.GetName() == label && strings.Contains(l.GetValue(), contains)
+		}
+		if fits {
+			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
+		}
+	}
+	return sum
+}
