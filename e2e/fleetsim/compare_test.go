@@ -16,7 +16,9 @@ import (
 )
 
 // patience bounds the wait for what is on its way to Prometheus.
-const patience = time.Minute
+func (r *rig) patience() time.Duration {
+	return time.Minute + time.Duration(r.plan.Instances*r.plan.Endpoints)*3*time.Millisecond
+}
 
 func (r *rig) query(t *testing.T, promQL string) model.Value {
 	t.Helper()
@@ -48,16 +50,16 @@ func (r *rig) number(t *testing.T, promQL string) float64 {
 	return float64(vector[0].Value)
 }
 
-func waitUntil(t *testing.T, what string, done func() bool) {
+func (r *rig) waitUntil(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
-	timeout := time.After(patience)
+	timeout := time.After(r.patience())
 	for !done() {
 		select {
 		case <-poll.C:
 		case <-timeout:
-			t.Fatalf("no %s after %v", what, patience)
+			t.Fatalf("no %s after %v", what, r.patience())
 		}
 	}
 }
@@ -66,14 +68,14 @@ func waitUntil(t *testing.T, what string, done func() bool) {
 type compared struct{ instances, series int }
 
 // compare compares all series of all instances with their accounts, and gives what differs. It waits for what is on
-// its way, a minute at most.
+// its way, as long as patience has it.
 func (r *rig) compare(t *testing.T, accounts []fleet.Account) (c compared, differences []string) {
 	t.Helper()
 	var (
 		mu      sync.Mutex
 		running sync.WaitGroup
 		next    = make(chan fleet.Account)
-		giveUp  = time.Now().Add(patience)
+		giveUp  = time.Now().Add(r.patience())
 	)
 	for range 2 {
 		running.Go(func() {
@@ -148,14 +150,30 @@ func (r *rig) isExact(t *testing.T, accounts []fleet.Account) compared {
 		t.Errorf("Prometheus knows %v instances, and there are %d", got, len(accounts))
 	}
 	t.Logf("exact: %d series of %d instances", c.series, c.instances)
+	r.told.Series = c.series
 	return c
 }
 
 // taken is what became of exports.
-type taken struct{ accepted, failed, arrivedAllTheSame int }
+type taken struct{ Accepted, Failed, ArrivedAllTheSame int }
 
-// allTaken looks for the sample of each export that a gateway has said it has.
+// allTaken waits for the sample of each export that a gateway has said it has.
 func (r *rig) allTaken(t *testing.T, accounts []fleet.Account) (all taken) {
+	t.Helper()
+	giveUp := time.Now().Add(r.patience())
+	for {
+		all, missing := r.taken(t, accounts)
+		if len(missing) == 0 {
+			return all
+		}
+		if time.Now().After(giveUp) {
+			t.Fatalf("%d exports were taken and lost, the first of them:\n%s", len(missing), strings.Join(missing[:min(20, len(missing))], "\n"))
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+func (r *rig) taken(t *testing.T, accounts []fleet.Account) (all taken, missing []string) {
 	t.Helper()
 	window := time.Since(r.began).Round(time.Second) + time.Minute
 	matrix, ok := r.query(t, fmt.Sprintf("%s[%ds]", fleet.Marker(), int(window.Seconds()))).(model.Matrix)
@@ -167,21 +185,17 @@ func (r *rig) allTaken(t *testing.T, accounts []fleet.Account) (all taken) {
 		samples[string(series.Metric[model.InstanceLabel])] = series.Values
 	}
 	for _, a := range accounts {
-		all.accepted += len(a.Accepted)
-		all.failed += a.Failed
-		found := map[model.SampleValue]bool{}
-		for _, s := range samples[a.Instance] {
-			found[s.Value] = true
-		}
+		all.Accepted += len(a.Accepted)
+		all.Failed += a.Failed
+		all.ArrivedAllTheSame += len(samples[a.Instance]) - len(a.Accepted)
 		for _, want := range a.Accepted {
 			if !slices.ContainsFunc(samples[a.Instance], func(s model.SamplePair) bool {
 				at := s.Timestamp.Time()
 				return float64(s.Value) == want.Value && !at.Before(want.Before.Truncate(time.Millisecond)) && !at.After(want.End)
 			}) {
-				t.Errorf("%s: gateway %d took the export of round %d, with the value %v, and lost it", a.Instance, a.Gateway, want.Round, want.Value)
+				missing = append(missing, fmt.Sprintf("%s: gateway %d took the export of round %d, with the value %v", a.Instance, a.Gateway, want.Round, want.Value))
 			}
 		}
-		all.arrivedAllTheSame += len(found) - len(a.Accepted)
 	}
-	return all
+	return all, missing
 }

@@ -14,11 +14,12 @@ import (
 func TestFleet_SentThroughTwoGateways(t *testing.T) {
 	r := start(t, setting{plan: fleet.Plan{Instances: *instances, Endpoints: *endpoints}, route: sent, hurry: *hurry})
 	r.play(t, 0)
-	r.play(t, 0)
+	r.settle(t, 0)
 	r.isExact(t, r.accounts(t))
 
 	r.outage(t)
 	r.killed(t)
+	r.end(t)
 	r.figures(t)
 }
 
@@ -27,12 +28,13 @@ func TestFleet_SentThroughTwoGateways(t *testing.T) {
 func TestFleet_ScrapedFromTwoGateways(t *testing.T) {
 	r := start(t, setting{plan: fleet.Plan{Instances: *instances, Endpoints: *endpoints}, route: scraped, hurry: *hurry})
 	r.play(t, 0)
-	r.play(t, *share)
+	r.settle(t, *share)
 	r.isExact(t, r.accounts(t))
 	r.gateways[0].Kill(t)
 	r.gateways[0].Restart(t)
 	r.settle(t, *share)
 	r.isExact(t, r.accounts(t))
+	r.end(t)
 	t.Log(r.watch)
 }
 
@@ -43,7 +45,7 @@ func TestFleet_TwinsAreNoticed(t *testing.T) {
 	r.play(t, 0)
 	r.settle(t, 0)
 	accounts := r.accounts(t)
-	waitUntil(t, "last sample of the last instance", func() bool {
+	r.waitUntil(t, "last sample of the last instance", func() bool {
 		return len(r.differences(t, accounts[len(accounts)-1])) == 0
 	})
 	twin := fleet.NameOf(0).Instance
@@ -58,6 +60,7 @@ func TestFleet_TwinsAreNoticed(t *testing.T) {
 	if those == 0 || others > 0 {
 		t.Errorf("%d differences of the twins, and %d of the others: want some, and none", those, others)
 	}
+	r.end(t)
 }
 
 // killed has Prometheus stand still for a part of a round, so that the gateways' queues fill, and kills one of them in
@@ -73,14 +76,14 @@ func (r *rig) killed(t *testing.T) {
 	}
 	r.prometheus.Pause(t)
 	done := r.begin(*share, false)
-	waitUntil(t, "third of the exports", func() bool { return r.progress(t) >= r.plan.Instances/3 })
+	r.waitUntil(t, "third of the exports", func() bool { return r.progress(t) >= r.plan.Instances/3 })
 	waiting := r.waiting(t, r.gateways[0])
 	if waiting == 0 {
 		t.Error("nothing waits in the queue of the gateway that is about to be killed: that it is not lost shows nothing")
 	}
 	r.gateways[0].Kill(t)
 	killed := time.Now()
-	waitUntil(t, "two thirds of the exports, but those to the gateway that is away", func() bool {
+	r.waitUntil(t, "two thirds of the exports, but those to the gateway that is away", func() bool {
 		return r.progress(t) >= r.plan.Instances/2 || time.Since(killed) > r.interval()
 	})
 	r.gateways[0].Restart(t)
@@ -91,23 +94,15 @@ func (r *rig) killed(t *testing.T) {
 		r.rounds, waiting/1024, away.Round(time.Millisecond), e.Accepted, e.Failed, e.Why)
 
 	accounts := r.accounts(t)
-	waitUntil(t, "end of the queues", func() bool {
+	r.waitUntil(t, "end of the queues", func() bool {
 		return r.waiting(t, r.gateways[0])+r.waiting(t, r.gateways[1]) == 0
-	})
-	waitUntil(t, "last export of the gateway that was not killed", func() bool {
-		for _, a := range accounts {
-			if a.Gateway == 1 {
-				return len(r.differences(t, a)) == 0
-			}
-		}
-		return true
 	})
 	all := r.allTaken(t, accounts)
 	t.Logf("of %d exports that a gateway had taken none is missing; of %d that failed %d arrived all the same",
-		all.accepted, all.failed, all.arrivedAllTheSame)
+		all.Accepted, all.Failed, all.ArrivedAllTheSame)
 	r.settle(t, *share)
 	r.isExact(t, r.accounts(t))
-	r.told.exports, r.told.queue, r.told.away = all, waiting, away
+	r.told.Exports, r.told.Queue, r.told.Away = all, waiting, away
 }
 
 // progress is how many exports of the round have ended.
@@ -115,7 +110,7 @@ func (r *rig) progress(t *testing.T) (sum int) {
 	t.Helper()
 	for _, f := range r.fleets {
 		var done int
-		if err := f.Call("Fleet.Progress", struct{}{}, &done); err != nil {
+		if err := f.Call("Fleet.Progress", r.rounds, &done); err != nil {
 			t.Fatal(err)
 		}
 		sum += done
@@ -141,18 +136,20 @@ func (r *rig) figures(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := parse(t, page)
-	r.told.head = sumOf(own, "prometheus_tsdb_head_series", "", "")
+	r.told.Head = sumOf(own, "prometheus_tsdb_head_series", "", "")
 	for _, group := range []string{"circuit_breaker", "circuit_breaker_dashboards"} {
-		r.told.missed += sumOf(own, "prometheus_rule_group_iterations_missed_total", "rule_group", ";"+group)
+		r.told.Missed += sumOf(own, "prometheus_rule_group_iterations_missed_total", "rule_group", ";"+group)
 	}
-	t.Logf("%v; %.0f series in Prometheus with those of the rules; %.0f evaluations of rules missed", r.watch, r.told.head, r.told.missed)
+	t.Logf("%v; %.0f series in Prometheus with those of the rules; %.0f evaluations of rules missed", r.watch, r.told.Head, r.told.Missed)
 	if failed := sumOf(own, "prometheus_rule_evaluation_failures_total", "", ""); failed > 0 {
 		t.Errorf("%v evaluations of rules failed", failed)
 	}
 	if strings.Contains(r.prometheus.Output(), "out of bounds") {
 		t.Error("Prometheus refused samples: it says so in its output")
 	}
+	r.told.Instances, r.told.Endpoints = r.plan.Instances, r.plan.Endpoints
+	r.told.GiB = r.watch.most(gib)
 	if *write {
-		r.document(t)
+		save(t, "fleet.json", r.told)
 	}
 }

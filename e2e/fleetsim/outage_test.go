@@ -46,8 +46,8 @@ func (r *rig) outage(t *testing.T) {
 		r.play(t, *share)
 		alert = r.open(t, want)
 	}
-	r.told.open, r.told.alerted = want, time.Since(began)
-	t.Logf("alert after %v: %s; %s", r.told.alerted.Round(time.Millisecond), alert.Annotations["summary"], alert.Annotations["state"])
+	r.told.Open, r.told.Alerted = want, time.Since(began)
+	t.Logf("alert after %v: %s; %s", r.told.Alerted.Round(time.Millisecond), alert.Annotations["summary"], alert.Annotations["state"])
 
 	// The last round is over, so what is known stands still.
 	r.settle(t, *share)
@@ -241,7 +241,7 @@ func (r *rig) expressions(t *testing.T, k facts) {
 // settles waits until something is what it should be: rules are evaluated, and panels drawn, in steps.
 func (r *rig) settles(t *testing.T, what string, want map[string]float64, get func() map[string]float64) {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(r.patience())
 	for {
 		got := get()
 		if maps.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }) {
@@ -319,7 +319,7 @@ func (r *rig) dashboards(t *testing.T, k facts) {
 			got, took = r.shown(t, d.Panels[i], c.query, c.by, c.chosen)
 			return got
 		})
-		r.told.panels = append(r.told.panels, timed{name, took})
+		r.told.Panels = append(r.told.Panels, timed{name, took})
 		t.Logf("right after %v: %s", took.Round(time.Millisecond), name)
 	}
 }
@@ -357,8 +357,8 @@ func (r *rig) shown(t *testing.T, p panel.Panel, query int, by string, chosen ma
 
 // timed is how long something took.
 type timed struct {
-	name string
-	took time.Duration
+	Name string
+	Took time.Duration
 }
 
 // evaluations tells how long the rules take.
@@ -368,24 +368,24 @@ func (r *rig) evaluations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.told.rules = nil
+	r.told.Rules = nil
 	for _, g := range result.Groups {
 		for _, rule := range g.Rules {
 			switch rule := rule.(type) {
 			case v1.RecordingRule:
-				r.told.rules = append(r.told.rules, timed{rule.Name, time.Duration(rule.EvaluationTime * float64(time.Second))})
+				r.told.Rules = append(r.told.Rules, timed{rule.Name, time.Duration(rule.EvaluationTime * float64(time.Second))})
 			case v1.AlertingRule:
-				r.told.rules = append(r.told.rules, timed{rule.Name, time.Duration(rule.EvaluationTime * float64(time.Second))})
+				r.told.Rules = append(r.told.Rules, timed{rule.Name, time.Duration(rule.EvaluationTime * float64(time.Second))})
 			}
 		}
 	}
-	slices.SortFunc(r.told.rules, func(a, b timed) int { return int(b.took - a.took) })
+	slices.SortFunc(r.told.Rules, func(a, b timed) int { return int(b.Took - a.Took) })
 	page, err := r.prometheus.Own(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	own := parse(t, page)
-	r.told.groups = nil
+	r.told.Groups = nil
 	for _, group := range []string{"circuit_breaker", "circuit_breaker_dashboards"} {
 		seconds := 0.0
 		for _, m := range own["prometheus_rule_group_last_duration_seconds"].GetMetric() {
@@ -395,12 +395,12 @@ func (r *rig) evaluations(t *testing.T) {
 				}
 			}
 		}
-		r.told.groups = append(r.told.groups, timed{group, time.Duration(seconds * float64(time.Second))})
+		r.told.Groups = append(r.told.Groups, timed{group, time.Duration(seconds * float64(time.Second))})
 	}
-	for _, g := range r.told.groups {
-		t.Logf("rules of %s: evaluated in %v", g.name, g.took.Round(time.Millisecond))
+	for _, g := range r.told.Groups {
+		t.Logf("rules of %s: evaluated in %v", g.Name, g.Took.Round(time.Millisecond))
 	}
-	for _, rule := range r.told.rules[:min(8, len(r.told.rules))] {
-		t.Logf("  %v %s", rule.took.Round(time.Millisecond), rule.name)
+	for _, rule := range r.told.Rules[:min(8, len(r.told.Rules))] {
+		t.Logf("  %v %s", rule.Took.Round(time.Millisecond), rule.Name)
 	}
 }

@@ -80,13 +80,13 @@ const gib = 1 << 30
 // watch follows the memory of all processes of a rig.
 type watch struct {
 	mu   sync.Mutex
-	most map[string]float64 // of all of a kind, in bytes
+	peak map[string]float64 // of all of a kind, in bytes
 }
 
 // watches kills all processes where they take more than -memory, or the machine has hardly any left. That ends the test.
 func (r *rig) watches(t *testing.T) *watch {
 	t.Helper()
-	w := &watch{most: map[string]float64{}}
+	w := &watch{peak: map[string]float64{}}
 	end, ended := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { // before those that end the processes
 		close(end)
@@ -134,16 +134,27 @@ func (w *watch) look(r *rig) (total float64, pids []int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for kind, bytes := range kinds {
-		w.most[kind] = max(w.most[kind], bytes)
+		w.peak[kind] = max(w.peak[kind], bytes)
 	}
 	return total, pids
+}
+
+// most is the most that processes took, by kind, in so many bytes.
+func (w *watch) most(unit float64) map[string]float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := map[string]float64{}
+	for kind, bytes := range w.peak {
+		all[kind] = bytes / unit
+	}
+	return all
 }
 
 // of is the most that processes of a kind took, in GiB.
 func (w *watch) of(kind string) float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.most[kind] / gib
+	return w.peak[kind] / gib
 }
 
 func (w *watch) String() string {

@@ -78,7 +78,8 @@ func scramble(text string, numbers ...int) uint64 {
 // Fleet is what a test tells the process to do.
 type Fleet struct {
 	instances []*instance
-	done      atomic.Int64 // exports of the round that is going on, however they ended
+	round     atomic.Int64 // the one that is going on
+	done      atomic.Int64 // its exports, however they ended
 }
 
 // Start makes the instances.
@@ -125,6 +126,7 @@ func Down(number, percent int) bool { return number%100 < percent }
 // Play plays a round and returns when all exports have ended, one way or the other.
 func (f *Fleet) Play(round Round, exports *Exports) error {
 	f.done.Store(0)
+	f.round.Store(int64(round.Number))
 	var (
 		mu      sync.Mutex
 		running sync.WaitGroup
@@ -154,9 +156,11 @@ func (f *Fleet) Play(round Round, exports *Exports) error {
 	return errors.Join(errs...)
 }
 
-// Progress is how many exports of the round have ended so far.
-func (f *Fleet) Progress(_ struct{}, done *int) error {
-	*done = int(f.done.Load())
+// Progress is how many exports of a round have ended so far; none before it has begun.
+func (f *Fleet) Progress(round int, done *int) error {
+	if f.round.Load() == int64(round) {
+		*done = int(f.done.Load())
+	}
 	return nil
 }
 
