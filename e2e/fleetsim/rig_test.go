@@ -1,7 +1,6 @@
 package fleetsim
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -63,6 +62,8 @@ type setting struct {
 	hurry    int
 	noRules  bool     // Prometheus only stores
 	gateways []string // further environment of the collectors
+
+	quarterly bool // scraped four times in a round, as in a minute
 }
 
 func start(t *testing.T, s setting) *rig {
@@ -154,7 +155,11 @@ func rewriter(t *testing.T, s setting) func(name string, content []byte) ([]byte
 			return content, nil
 		case s.route.scraped && name == "prometheus/prometheus.yml":
 			// Not in proportion: a page of so many series takes its time, however often instances export.
-			return bytes.ReplaceAll(content, []byte("_interval: 15s"), []byte("_interval: 5s")), nil
+			every := 5 * time.Second
+			if s.quarterly {
+				every = time.Minute / time.Duration(s.hurry) / 4
+			}
+			return scrapes(content, every.Milliseconds()), nil
 		case s.noRules && name != "prometheus/prometheus.yml":
 			return []byte("groups: []\n"), nil
 		case s.hurry == 1:
