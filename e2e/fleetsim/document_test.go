@@ -18,6 +18,7 @@ import (
 // told is what a run of the whole fleet has shown.
 type told struct {
 	Instances, Endpoints, Series int
+	Hurry                        int           // by how much time ran faster
 	Open                         int           // instances
 	Alerted                      time.Duration // after the outage began
 	Exports                      taken
@@ -100,6 +101,9 @@ const slowest = 6
 func (s told) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s instances with %d endpoints each, %d gateways, one Prometheus:\n\n", grouped(s.Instances), s.Endpoints, gateways)
+	if s.Hurry > 1 {
+		fmt.Fprintf(&b, "Time ran %d times as fast: an export every %v, rules every %v.\n\n", s.Hurry, time.Minute/time.Duration(s.Hurry), 15*time.Second/time.Duration(s.Hurry))
+	}
 	fmt.Fprintf(&b, "| | |\n|---|---|\n")
 	row := func(what, format string, values ...any) {
 		fmt.Fprintf(&b, "| %s | %s |\n", what, fmt.Sprintf(format, values...))
@@ -109,12 +113,12 @@ func (s told) String() string {
 	row("gateway killed", "with %.1f MiB in its queue, which all arrived; away for %v", s.Queue/mib, s.Away.Round(time.Second))
 	row("exports that failed meanwhile", "%s (%s of them arrived all the same); the next ones had all counts",
 		grouped(s.Exports.Failed), grouped(s.Exports.ArrivedAllTheSame))
-	row("outage", "one alert, open on %s of %s instances, %v after it began", grouped(s.Open), grouped(s.Instances), s.Alerted.Round(time.Second))
+	row("outage", "one alert, open on %s of %s instances, %v after it began", grouped(s.Open), grouped(s.Instances), (s.Alerted * time.Duration(s.Hurry)).Round(time.Second))
 	row("series in Prometheus", "%s, with those that rules record", grouped(int(s.Head)))
 	for _, g := range s.Groups {
 		row("rules of "+g.Name, "evaluated in %v, due every 15 s", rounded(g.Took))
 	}
-	row("evaluations left out", "%.0f, the standstill of Prometheus among them", s.Missed)
+	row("evaluations left out", "%.0f, the standstill of Prometheus among them, where one was due every %v", s.Missed, 15*time.Second/time.Duration(s.Hurry))
 	row("memory at most", "Prometheus %.1f GiB, the gateways %.1f together, the instances %.1f", s.GiB["Prometheus"], s.GiB["gateways"], s.GiB["instances"])
 	fmt.Fprintf(&b, "\nThe rules and the panels that took longest:\n\n| rule | took | panel | took |\n|---|---:|---|---:|\n")
 	slices.SortFunc(s.Panels, func(a, b timed) int { return int(b.Took - a.Took) })

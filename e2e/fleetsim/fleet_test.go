@@ -1,7 +1,6 @@
 package fleetsim
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -144,10 +143,12 @@ func (r *rig) figures(t *testing.T) {
 	if failed := sumOf(own, "prometheus_rule_evaluation_failures_total", "", ""); failed > 0 {
 		t.Errorf("%v evaluations of rules failed", failed)
 	}
-	if strings.Contains(r.prometheus.Output(), "out of bounds") {
-		t.Error("Prometheus refused samples: it says so in its output")
+	for _, refused := range []string{"prometheus_tsdb_too_old_samples_total", "prometheus_tsdb_out_of_bound_samples_total"} {
+		if n := sumOf(own, refused, "", ""); n > 0 {
+			t.Errorf("Prometheus has refused samples: %s is %v", refused, n)
+		}
 	}
-	r.told.Instances, r.told.Endpoints = r.plan.Instances, r.plan.Endpoints
+	r.told.Instances, r.told.Endpoints, r.told.Hurry = r.plan.Instances, r.plan.Endpoints, r.hurry
 	r.told.GiB = r.watch.most(gib)
 	if *write {
 		save(t, "fleet.json", r.told)

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	instances = flag.Int("instances", 100, "how many instances the fleet has; at least 10")
+	instances = flag.Int("instances", 100, "how many instances the fleet has; at least 70")
 	endpoints = flag.Int("endpoints", 20, "how many endpoints each of them calls, a multiple of 4")
 	hurry     = flag.Int("hurry", 30, "by how much time runs faster: an export of each instance every minute divided by this")
 	processes = flag.Int("processes", 2, "how many processes the instances share")
@@ -172,7 +172,7 @@ func rewriter(t *testing.T, s setting) func(name string, content []byte) ([]byte
 // interval is how long a round takes: each instance exports once in it.
 func (r *rig) interval() time.Duration { return time.Minute / time.Duration(r.hurry) }
 
-// round is a round in all processes at once, which goes on until done is called.
+// begin begins a round in all processes at once. done waits for its end.
 func (r *rig) begin(outage int, settle bool) (done func(t *testing.T) fleet.Exports) {
 	r.rounds++
 	round := fleet.Round{Number: r.rounds, Over: r.interval(), Outage: outage, Settle: settle}
