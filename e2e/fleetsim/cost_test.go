@@ -24,6 +24,8 @@ type cost struct {
 	PrometheusResident   float64 // bytes, at most
 }
 
+const noPageName = "sent by OTLP, no page"
+
 // measured are the ways whose costs are told. Scraped, pages grow too large here for the greatest sizes to be scraped as often.
 var measured = []struct {
 	name  string
@@ -31,8 +33,8 @@ var measured = []struct {
 	env   []string
 	most  int // instances
 }{
+	{noPageName, sent, noPage, 1000},
 	{"sent by OTLP, with the page", sent, nil, 1000},
-	{"sent by OTLP, no page", sent, []string{"COLLECTOR_METRICS_EXPORTER=nop"}, 1000},
 	{"scraped every 15 s", scraped, nil, 300},
 }
 
@@ -73,28 +75,20 @@ const mib = 1 << 20
 
 func costOf(t *testing.T, name string, way route, env []string, n int) cost {
 	t.Helper()
-	hurry := max(3, 3000/n) // a round takes a hundredth of a second or two for each instance, so that they do not queue up
+	// So that instances do not queue up: each takes some hundredths of a second, and a page of many series its time.
+	hurry := min(max(1, 1000/n), 60)
 	if way.scraped {
-		hurry = min(max(3, 300/n), 20) // a page of so many series takes its time
+		hurry = min(max(3, 300/n), 20)
 	}
 	r := start(t, setting{
 		plan: fleet.Plan{Instances: n, Endpoints: *endpoints}, route: way, hurry: hurry, noRules: true, gateways: env, quarterly: way.scraped,
 	})
 	r.play(t, 0)
-	before, stored := r.spent(t), usageNow(t, r.prometheus.PID())
-	for range measuredRounds {
-		r.play(t, 0)
-	}
-	if !way.scraped {
-		r.waitUntil(t, "end of the queues", func() bool { return r.waiting(t, r.gateways[0])+r.waiting(t, r.gateways[1]) == 0 })
-	}
-	after, storing := r.spent(t), usageNow(t, r.prometheus.PID())
-	c := cost{
-		Route: name, Instances: n, Endpoints: *endpoints,
-		CPU: (after.cpu - before.cpu).Seconds() / measuredRounds, Resident: after.peak,
-		In: (after.read - before.read) / measuredRounds, Out: (storing.read - stored.read) / measuredRounds,
-		PrometheusCPU: (storing.cpu - stored.cpu).Seconds() / measuredRounds, PrometheusResident: storing.peak,
-	}
+	c := r.costOf(t, name, func() {
+		for range measuredRounds {
+			r.play(t, 0)
+		}
+	})
 	if c.CPU <= 0 || c.Resident <= 0 || c.In <= 0 || c.Out <= 0 {
 		t.Errorf("something costs nothing: %+v", c)
 	}
@@ -102,6 +96,23 @@ func costOf(t *testing.T, name string, way route, env []string, n int) cost {
 		n, *endpoints, name, c.CPU, c.Resident/mib, c.In/1024, c.Out/1024, c.PrometheusCPU, c.PrometheusResident/mib)
 	r.end(t)
 	return c
+}
+
+// costOf is what rounds cost that are played meanwhile.
+func (r *rig) costOf(t *testing.T, name string, play func()) cost {
+	t.Helper()
+	before, stored, first := r.spent(t), usageNow(t, r.prometheus.PID()), r.rounds
+	play()
+	if !r.route.scraped {
+		r.waitUntil(t, "end of the queues", func() bool { return r.waiting(t, r.gateways[0])+r.waiting(t, r.gateways[1]) == 0 })
+	}
+	after, storing, rounds := r.spent(t), usageNow(t, r.prometheus.PID()), float64(r.rounds-first)
+	return cost{
+		Route: name, Instances: r.plan.Instances, Endpoints: r.plan.Endpoints,
+		CPU: (after.cpu - before.cpu).Seconds() / rounds, Resident: after.peak,
+		In: (after.read - before.read) / rounds, Out: (storing.read - stored.read) / rounds,
+		PrometheusCPU: (storing.cpu - stored.cpu).Seconds() / rounds, PrometheusResident: storing.peak,
+	}
 }
 
 // spent is what the gateways have taken so far, together.

@@ -28,6 +28,7 @@ type told struct {
 	Head                         float64 // series in Prometheus, with those of the rules
 	Missed                       float64 // evaluations
 	GiB                          map[string]float64
+	Cost                         cost // of the rounds of the outage
 }
 
 // save writes what a run has shown into testdata, from where it goes into docs/fleet-telemetry.md.
@@ -84,6 +85,13 @@ func TestFleet_FiguresAreInTheDocument(t *testing.T) {
 	if !found || !ends {
 		t.Fatalf("%s does not have the lines %q and %q", file, beginFigures, endFigures)
 	}
+	at := len(costs)
+	for n, c := range costs {
+		if c.Route == story.Cost.Route {
+			at = n + 1 // behind the last of its way
+		}
+	}
+	costs = slices.Insert(costs, at, story.Cost)
 	written := before + beginFigures + "\n" + story.String() + "\n" + tables(costs) + "\n" + endFigures + after
 	switch {
 	case *write:

@@ -11,7 +11,9 @@ import (
 // TestFleet_SentThroughTwoGateways: no series of many instances collides or is lost, an outage that a part of them
 // sees is told of rightly, and a gateway that is killed while Prometheus stands still loses nothing of what it had taken.
 func TestFleet_SentThroughTwoGateways(t *testing.T) {
-	r := start(t, setting{plan: fleet.Plan{Instances: *instances, Endpoints: *endpoints}, route: sent, hurry: *hurry})
+	r := start(t, setting{
+		plan: fleet.Plan{Instances: *instances, Endpoints: *endpoints}, route: sent, hurry: *hurry, gateways: noPage,
+	})
 	r.play(t, 0)
 	r.settle(t, 0)
 	r.isExact(t, r.accounts(t))

@@ -39,13 +39,15 @@ func (r *rig) outage(t *testing.T) {
 	}
 	began := time.Now()
 	var alert *v1.Alert
-	for round := 0; alert == nil; round++ {
-		if round == mostRounds {
-			t.Fatalf("no alert that names %d instances after %d rounds", want, round)
+	r.told.Cost = r.costOf(t, noPageName, func() {
+		for round := 0; alert == nil; round++ {
+			if round == mostRounds {
+				t.Fatalf("no alert that names %d instances after %d rounds", want, round)
+			}
+			r.play(t, *share)
+			alert = r.open(t, want)
 		}
-		r.play(t, *share)
-		alert = r.open(t, want)
-	}
+	})
 	r.told.Open, r.told.Alerted = want, time.Since(began)
 	t.Logf("alert after %v: %s; %s", r.told.Alerted.Round(time.Millisecond), alert.Annotations["summary"], alert.Annotations["state"])
 

@@ -38,6 +38,9 @@ var (
 	// sent is the way for gateways: over a queue on disk.
 	sent    = route{name: "sent by OTLP", options: []string{"otel-collector-prometheus-otlp.yaml"}}
 	scraped = route{name: "scraped", scraped: true}
+
+	// noPage is the environment of a gateway that nobody scrapes.
+	noPage = []string{"COLLECTOR_METRICS_EXPORTER=nop"}
 )
 
 // rig is a fleet, the gateways and Prometheus.
