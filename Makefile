@@ -94,7 +94,7 @@ signal: $(STACK) ## Play the incidents against the stack (two minutes) and write
 	go test -C e2e -count=1 -run '^TestIncidents$$' -v . -args -signal
 
 .PHONY: fleet-telemetry
-fleet-telemetry: $(STACK) ## Play 1,000 instances with 100 endpoints (half an hour, 16 GB), and write docs/fleet-telemetry.md
+fleet-telemetry: $(STACK) ## Play 1,000 instances with 100 endpoints (half an hour, 12 GB), and write docs/fleet-telemetry.md
 	go test -C e2e -count=1 -v -timeout 60m -run '^TestFleet_SentThroughTwoGateways$$' ./fleetsim -args -instances 1000 -endpoints 100 -hurry 1 -memory 16 -write
 	go test -C e2e -count=1 -v -timeout 60m -run '^TestFleet_Costs$$' ./fleetsim -args -sizes 100,300,1000 -endpoints 100 -memory 16 -write
 	go test -C e2e -count=1 -run '^TestFleet_FiguresAreInTheDocument$$' ./fleetsim -args -write

@@ -1,7 +1,6 @@
 package fleetsim
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"strconv"
@@ -26,16 +25,13 @@ type cost struct {
 
 const noPageName = "sent by OTLP, no page"
 
-// measured are the ways whose costs are told. Scraped, pages grow too large here for the greatest sizes to be scraped as often.
+// measured are the ways whose costs are told.
 var measured = []struct {
-	name  string
-	route route
-	env   []string
-	most  int // instances
+	name string
+	env  []string // of the gateways
 }{
-	{noPageName, sent, noPage, 1000},
-	{"sent by OTLP, with the page", sent, nil, 1000},
-	{"scraped every 15 s", scraped, nil, 300},
+	{noPageName, noPage},
+	{"sent by OTLP, with the page", nil},
 }
 
 // rounds in which is measured, after one in which all begins.
@@ -51,11 +47,8 @@ func TestFleet_Costs(t *testing.T) {
 			if err != nil {
 				t.Fatalf("-sizes %q: %v", *sizes, err)
 			}
-			if n > m.most {
-				continue
-			}
 			t.Run(fmt.Sprintf("%s/%d", m.name, n), func(t *testing.T) {
-				of = append(of, costOf(t, m.name, m.route, m.env, n))
+				of = append(of, costOf(t, m.name, m.env, n))
 			})
 		}
 		if t.Failed() {
@@ -65,23 +58,19 @@ func TestFleet_Costs(t *testing.T) {
 			t.Errorf("%s: %d instances take %.0f MiB, and %d take %.0f", m.name, first.Instances, first.Resident/mib, last.Instances, last.Resident/mib)
 		}
 		all = append(all, of...)
-	}
-	if *write {
-		save(t, "costs.json", all)
+		if *write {
+			save(t, "costs.json", all)
+		}
 	}
 }
 
 const mib = 1 << 20
 
-func costOf(t *testing.T, name string, way route, env []string, n int) cost {
+func costOf(t *testing.T, name string, env []string, n int) cost {
 	t.Helper()
-	// So that instances do not queue up: each takes some hundredths of a second, and a page of many series its time.
-	hurry := min(max(1, 1000/n), 60)
-	if way.scraped {
-		hurry = min(max(3, 300/n), 20)
-	}
+	hurry := min(max(1, 1000/n), 60) // so that instances do not queue up: each takes some hundredths of a second
 	r := start(t, setting{
-		plan: fleet.Plan{Instances: n, Endpoints: *endpoints}, route: way, hurry: hurry, noRules: true, gateways: env, quarterly: way.scraped,
+		plan: fleet.Plan{Instances: n, Endpoints: *endpoints}, route: sent, hurry: hurry, noRules: true, gateways: env,
 	})
 	r.play(t, 0)
 	c := r.costOf(t, name, func() {
@@ -103,9 +92,7 @@ func (r *rig) costOf(t *testing.T, name string, play func()) cost {
 	t.Helper()
 	before, stored, first := r.spent(t), usageNow(t, r.prometheus.PID()), r.rounds
 	play()
-	if !r.route.scraped {
-		r.waitUntil(t, "end of the queues", func() bool { return r.waiting(t, r.gateways[0])+r.waiting(t, r.gateways[1]) == 0 })
-	}
+	r.waitUntil(t, "end of the queues", func() bool { return r.waiting(t, r.gateways[0])+r.waiting(t, r.gateways[1]) == 0 })
 	after, storing, rounds := r.spent(t), usageNow(t, r.prometheus.PID()), float64(r.rounds-first)
 	return cost{
 		Route: name, Instances: r.plan.Instances, Endpoints: r.plan.Endpoints,
@@ -125,11 +112,6 @@ func (r *rig) spent(t *testing.T) (sum usage) {
 		sum.read += u.read
 	}
 	return sum
-}
-
-// scrapes sets how often is scraped, in milliseconds.
-func scrapes(content []byte, every int64) []byte {
-	return bytes.ReplaceAll(content, []byte("_interval: 15s"), fmt.Appendf(nil, "_interval: %dms", every))
 }
 
 // line is a straight one through what was measured: so much for a gateway of its own, and so much an instance.

@@ -85,13 +85,13 @@ func TestFleet_FiguresAreInTheDocument(t *testing.T) {
 	if !found || !ends {
 		t.Fatalf("%s does not have the lines %q and %q", file, beginFigures, endFigures)
 	}
-	at := len(costs)
-	for n, c := range costs {
-		if c.Route == story.Cost.Route {
-			at = n + 1 // behind the last of its way
+	if story.Cost.Endpoints == costs[0].Endpoints { // of the same kind: one more size
+		at := 1 + slices.IndexFunc(costs, func(c cost) bool { return c.Route == story.Cost.Route })
+		for at < len(costs) && costs[at].Route == story.Cost.Route {
+			at++
 		}
+		costs = slices.Insert(costs, at, story.Cost)
 	}
-	costs = slices.Insert(costs, at, story.Cost)
 	written := before + beginFigures + "\n" + story.String() + "\n" + tables(costs) + "\n" + endFigures + after
 	switch {
 	case *write:

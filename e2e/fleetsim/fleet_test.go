@@ -151,7 +151,7 @@ func (r *rig) figures(t *testing.T) {
 		}
 	}
 	r.told.Instances, r.told.Endpoints, r.told.Hurry = r.plan.Instances, r.plan.Endpoints, r.hurry
-	r.told.GiB = r.watch.most(gib)
+	r.told.GiB = r.watch.most()
 	if *write {
 		save(t, "fleet.json", r.told)
 	}

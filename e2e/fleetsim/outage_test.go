@@ -21,7 +21,7 @@ import (
 )
 
 // mostRounds bounds the wait for an alert.
-const mostRounds = 12
+const mostRounds = 30
 
 // outage takes one endpoint away from a part of the instances, and compares what alerts, rules and dashboards say of it
 // with what is known.

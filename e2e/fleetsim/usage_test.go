@@ -18,9 +18,9 @@ import (
 
 // usage is what a process has taken so far.
 type usage struct {
-	cpu         time.Duration
-	rss, peak   float64 // bytes
-	read, wrote float64 // bytes, of sockets and files
+	cpu       time.Duration
+	rss, peak float64 // bytes
+	read      float64 // bytes, of sockets and files
 }
 
 // ticks a second, in which Linux tells the processor time.
@@ -55,8 +55,6 @@ func usageOf(pid int) (u usage, err error) {
 				u.peak = number * 1024
 			case "rchar":
 				u.read = number
-			case "wchar":
-				u.wrote = number
 			}
 		}
 	}
@@ -139,26 +137,20 @@ func (w *watch) look(r *rig) (total float64, pids []int) {
 	return total, pids
 }
 
-// most is the most that processes took, by kind, in so many bytes.
-func (w *watch) most(unit float64) map[string]float64 {
+// most is the most that processes took, by kind, in GiB.
+func (w *watch) most() map[string]float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := map[string]float64{}
 	for kind, bytes := range w.peak {
-		all[kind] = bytes / unit
+		all[kind] = bytes / gib
 	}
 	return all
 }
 
-// of is the most that processes of a kind took, in GiB.
-func (w *watch) of(kind string) float64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.peak[kind] / gib
-}
-
 func (w *watch) String() string {
-	return fmt.Sprintf("at most instances %.2f, gateways %.2f, Prometheus %.2f GiB", w.of("instances"), w.of("gateways"), w.of("Prometheus"))
+	most := w.most()
+	return fmt.Sprintf("at most instances %.2f, gateways %.2f, Prometheus %.2f GiB", most["instances"], most["gateways"], most["Prometheus"])
 }
 
 // available is the memory that the machine can give, in bytes.
