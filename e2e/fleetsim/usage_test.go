@@ -78,6 +78,7 @@ const gib = 1 << 30
 // watch follows the memory of all processes of a rig.
 type watch struct {
 	mu   sync.Mutex
+	pids map[string][]int   // by kind
 	peak map[string]float64 // of all of a kind, in bytes
 }
 
@@ -85,6 +86,7 @@ type watch struct {
 func (r *rig) watches(t *testing.T) *watch {
 	t.Helper()
 	w := &watch{peak: map[string]float64{}}
+	w.follow(r)
 	end, ended := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { // before those that end the processes
 		close(end)
@@ -100,7 +102,7 @@ func (r *rig) watches(t *testing.T) *watch {
 				return
 			case <-every.C:
 			}
-			total, pids := w.look(r)
+			total, pids := w.look()
 			if total > *memory*gib || available() < spare*gib {
 				t.Errorf("the processes take %.1f GiB (%v), and the machine has %.1f left: killed", total/gib, w, available()/gib)
 				for _, pid := range pids {
@@ -113,26 +115,33 @@ func (r *rig) watches(t *testing.T) *watch {
 	return w
 }
 
-func (w *watch) look(r *rig) (total float64, pids []int) {
-	kinds := map[string]float64{}
-	see := func(kind string, pid int) {
-		if u, err := usageOf(pid); err == nil { // else it is about to end or to start
-			kinds[kind] += u.rss
-			total += u.rss
-			pids = append(pids, pid)
-		}
-	}
+// follow takes down the processes, which are others after a restart.
+func (w *watch) follow(r *rig) {
+	pids := map[string][]int{"Prometheus": {r.prometheus.PID()}}
 	for _, g := range r.gateways {
-		see("gateways", g.PID())
+		pids["gateways"] = append(pids["gateways"], g.PID())
 	}
-	see("Prometheus", r.prometheus.PID())
 	for _, f := range r.fleets {
-		see("instances", f.PID())
+		pids["instances"] = append(pids["instances"], f.PID())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for kind, bytes := range kinds {
-		w.peak[kind] = max(w.peak[kind], bytes)
+	w.pids = pids
+}
+
+func (w *watch) look() (total float64, pids []int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for kind, all := range w.pids {
+		sum := 0.0
+		for _, pid := range all {
+			if u, err := usageOf(pid); err == nil { // else it has ended
+				sum += u.rss
+				pids = append(pids, pid)
+			}
+		}
+		w.peak[kind] = max(w.peak[kind], sum)
+		total += sum
 	}
 	return total, pids
 }
