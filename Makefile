@@ -93,6 +93,12 @@ panels: $(STACK) ## Draw the dashboards by Grafana's own components into docs/im
 signal: $(STACK) ## Play the incidents against the stack (two minutes) and write what came of them into docs/signal.md
 	go test -C e2e -count=1 -run '^TestIncidents$$' -v . -args -signal
 
+.PHONY: fleet-telemetry
+fleet-telemetry: $(STACK) ## Play 1,000 instances with 100 endpoints (half an hour, 12 GB), and write docs/fleet-telemetry.md
+	go test -C e2e -count=1 -v -timeout 60m -run '^TestFleet_SentThroughTwoGateways$$' ./fleetsim -args -instances 1000 -endpoints 100 -hurry 1 -memory 16 -write
+	go test -C e2e -count=1 -v -timeout 60m -run '^TestFleet_Costs$$' ./fleetsim -args -sizes 100,300,1000 -endpoints 100 -memory 16 -write
+	go test -C e2e -count=1 -run '^TestFleet_FiguresAreInTheDocument$$' ./fleetsim -args -write
+
 .PHONY: otelcol
 otelcol: $(BIN)/otelcol ## Build the OpenTelemetry Collector that the tests use, into .bin/
 
