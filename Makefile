@@ -56,7 +56,7 @@ test: $(BIN)/gotestsum $(BIN)/prometheus $(BIN)/alertmanager ## Check and test e
 	exit $$status
 
 .PHONY: check
-check: format vet tidy lint ## Check all modules without running a test
+check: format vet tidy lint deadcode ## Check all modules without running a test
 
 .PHONY: rules
 rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanager's configuration and the runbooks
@@ -111,7 +111,7 @@ bench: $(BIN)/benchstat ## Measure beside other breakers (minutes) and compare w
 .PHONY: bench-baseline
 bench-baseline: $(BIN)/benchstat ## The same, to be the new baseline and the figures of docs/benchmarks.md
 	benchmarks/run benchmarks/results/peers.txt
-	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md
+	$(BIN)/benchstat -format csv benchmarks/results/peers.txt 2>/dev/null | go run -C benchmarks ./report ../docs/benchmarks.md ../README.md
 
 .PHONY: bench-own
 bench-own: ## Run the benchmarks beside the code; the result also goes to .bin/bench-own.txt
@@ -144,6 +144,11 @@ tidy: ## Check that every go.mod and go.sum is tidy
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Run the linters of .golangci.yml in every module
 	@$(call each,$(CODE),$(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...)
+
+# But for the collector: a list of its parts, whose hundreds of packages take longer than all else.
+.PHONY: deadcode
+deadcode: $(BIN)/deadcode ## Look for functions that neither a program nor a test reaches
+	@tools/deadcode/run $(filter-out ./e2e/otelcol,$(CODE))
 
 .PHONY: vuln
 vuln: $(BIN)/govulncheck ## Look for known vulnerabilities (asks vuln.go.dev)

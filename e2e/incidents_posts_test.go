@@ -21,7 +21,7 @@ type notification struct {
 
 var (
 	anAlert     = regexp.MustCompile(`(?m)^\*(CircuitBreaker\w+)\* (is over after)?`)
-	someStates  = regexp.MustCompile(`^(was: )?([0-9]+) open, ([0-9]+) half-open, ([0-9]+) closed$`)
+	someStates  = regexp.MustCompile(`^(before the end: )?([0-9]+) open, ([0-9]+) half-open, ([0-9]+) closed$`)
 	someFailure = regexp.MustCompile(`^[0-9]+ in 5 minutes, [0-9]+ in a row$`)
 )
 
@@ -150,7 +150,7 @@ func checkResolved(t *testing.T, all []notification, route, name, alert string, 
 			took = max(took, tr.Recovery)
 		}
 	}
-	over := regexp.MustCompile(`\*` + alert + `\* is over after .*; outage: ([0-9a-z. ]+)\.`)
+	over := regexp.MustCompile(`\*` + alert + `\* is over after .*; outage, as sampled: ([0-9a-z. ]+)\.`)
 	for _, n := range all {
 		if n.route != route || n.incident != name || n.alert != alert || !n.resolved {
 			continue

@@ -354,6 +354,8 @@ func (s *shift) answers(t *testing.T) map[string]asked {
 			number(1, "service=payments", "event_type=circuit_reopened"),
 			number(2, "service=payments", "event_type=circuit_closed"),
 			number(2, "service=payments", "event_type=circuit_state_change"),
+			number(2, "service=payments", "event_type=circuit_control"),
+			number(1, "event_type=circuit_control"),
 			number(2, "service=inventory", "event_type=circuit_opened"),
 			number(1, "service=search", "event_type=circuit_state_change"),
 			number(1, "service=search", "event_type=circuit_would_open"),
@@ -386,6 +388,11 @@ func (s *shift) answers(t *testing.T) map[string]asked {
 		}},
 		"overrides-in-force": {at: now, want: []string{
 			number(2, about("search", searchAPI, "service_name=checkout", "service_instance_id=checkout-1")...),
+		}},
+		"audit": {at: now, want: []string{
+			line(checkout, nowhere, "applied 192.0.2.1 ann force_open payments "+payInEU+": "+forcedReason),
+			line(checkout, nowhere, "refused 192.0.2.1    : unauthorized"),
+			line(checkout, nowhere, "applied 192.0.2.1 ann reset payments "+payInEU+": "+resetReason),
 		}},
 		"would-have-opened": {at: now, want: []string{line(checkout, s.shadow, "circuit_would_open search "+searchAPI)}},
 		"held-back":         {at: now, want: []string{number(s.held(t), about("bulk", bulkAPI)...)}},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
+	"os"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -27,6 +29,32 @@ func ExampleObserve() {
 	err = b.Do(context.Background(), func(context.Context) error { return nil })
 	fmt.Println(err)
 	// Output: <nil>
+}
+
+// A program without OTLP sees the log records in its own log. They go through OpenTelemetry as well.
+func ExampleWithSlog() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { // for the sake of a short example
+			if a.Key == slog.MessageKey || a.Key == "service" || a.Key == "reason" || a.Key == "error.type" {
+				return a
+			}
+			return slog.Attr{}
+		},
+	}))
+	b, err := breaker.New(breaker.Config{Service: "payments", FailureThreshold: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	registration, err := otelcb.Observe(b, otelcb.WithSlog(logger))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = registration.Unregister() }()
+
+	_ = b.Do(context.Background(), func(context.Context) error { return context.DeadlineExceeded })
+	_ = b.Flush(context.Background()) // records are written off the call
+	// Output:
+	// msg="Circuit breaker opened" service=payments reason=consecutive_failures error.type=timeout
 }
 
 // A group is observed as a whole, the breakers that it will make later included.

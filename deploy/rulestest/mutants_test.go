@@ -126,6 +126,15 @@ var mutants = map[string][]mutant{
 		{blocked, "outcome=\"blocked\"}[5m]", "outcome=\"blocked\"}[2m]"},
 		{blocked, "outcome=\"blocked\"}[5m]", "outcome=\"blocked\"}[10m]"},
 	},
+	"stuck_half_open": {
+		{"CircuitBreakerStuckHalfOpen", "circuit_breaker_state == 1 and last", "circuit_breaker_state offset 15m == 1 and last"},
+		{"CircuitBreakerStuckHalfOpen", "and last_over_time(circuit_breaker_state[5m] offset 15m) == 1", ""},
+		{"CircuitBreakerStuckHalfOpen", "[15m15s]", "[5m]"},
+		{"CircuitBreakerStuckHalfOpen", "offset 15m) == 1", "offset 15m15s) == 1"},
+		{"CircuitBreakerStuckHalfOpen", "and sum without (outcome) (increase(circuit_breaker_requests_total{outcome=\"blocked\"}[15m])) > 0.5", ""},
+		{"CircuitBreakerStuckHalfOpen", "unless sum without (outcome) (increase(circuit_breaker_requests_total{outcome!=\"blocked\"}[15m])) > 0.5", ""},
+		{"CircuitBreakerStuckHalfOpen", "unless sum without (from_state, to_state) (increase(circuit_breaker_transitions_total[15m15s])) > 0.5", ""},
+	},
 	"stuck": {
 		{"CircuitBreakerStuckOpen", "circuit_breaker_state == 2 and min_over", "circuit_breaker_state offset 30s == 2 and min_over"},
 		{"CircuitBreakerStuckOpen", "offset 15m) == 2", "offset 14m45s) == 2"},

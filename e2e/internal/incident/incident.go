@@ -207,7 +207,7 @@ func (st *stage) onTransition(e breaker.Event) {
 	st.changes <- e
 }
 
-// eventType is the event_type that the log record of a transition has to have, from docs/telemetry.md.
+// eventType is the event_type that the log record of a transition has to have, from docs/telemetry-logs.md.
 func eventType(e breaker.Event) string {
 	switch [2]breaker.State{e.From, e.To} {
 	case [2]breaker.State{breaker.Closed, breaker.Open}:
