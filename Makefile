@@ -20,7 +20,7 @@ STACK := $(addprefix $(BIN)/,otelcol prometheus alertmanager loki jaeger)
 # Every module of the repository; those that hold code; those whose tests need nothing but Go.
 MODULES := $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/node_modules/*' | xargs -n 1 dirname | sort)
 CODE    := $(filter-out ./tools/%,$(MODULES)) ./tools/release
-LIGHT   := $(filter-out ./e2e ./e2e/%,$(CODE))
+LIGHT   := $(filter-out ./e2e ./e2e/% ./deploy/kubernetes,$(CODE))
 
 # $(call each,MODULES,COMMAND) runs a command in every one of them and stops at the first failure.
 each = for module in $(1); do echo "$$module: $(2)"; (cd $$module && $(2)); done
@@ -61,6 +61,10 @@ check: format vet tidy lint deadcode api workflows ## Check all modules without 
 .PHONY: rules
 rules: $(BIN)/prometheus $(BIN)/alertmanager ## Test the alert rules, Alertmanager's configuration and the runbooks
 	go test -C deploy/rulestest -count=1 ./...
+
+.PHONY: kubernetes
+kubernetes: $(addprefix $(BIN)/,gotestsum otelcol otelcol-balancing kubectl-validate) ## Check the manifests of deploy/kubernetes, and run their collectors
+	@tools/gotest ./deploy/kubernetes -race -count=1
 
 .PHONY: e2e
 e2e: $(STACK) $(BIN)/gotestsum ## Test against the real collector, Prometheus, Alertmanager, Loki and Jaeger
@@ -198,6 +202,11 @@ cover-record: ## The same, and renew the table of docs/quality.md
 .PHONY: clean
 clean: ## Remove what the targets above have built
 	rm -rf $(BIN)
+
+$(BIN)/otelcol-balancing: $(wildcard e2e/otelcol-balancing/*.go) e2e/otelcol-balancing/go.mod e2e/otelcol-balancing/go.sum
+	@echo "building the OpenTelemetry Collector of the agents (once; minutes where Go's caches are empty)"
+	@go build -C e2e/otelcol-balancing -o $@ .
+	@touch $@
 
 # A tool is a module under tools/ with a tool line of the same name; each has its own, for the
 # versions that they require of the same modules conflict.

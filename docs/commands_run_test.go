@@ -183,23 +183,6 @@ func kibana(t *testing.T, blocks []document.Block) {
 	}
 }
 
-// prometheusRule has kubectl's place taken by what keeps its input: there is no cluster here.
-func prometheusRule(t *testing.T, blocks []document.Block) {
-	kept := filepath.Join(t.TempDir(), "rule.yaml")
-	shell := document.Shell{Dir: ".."}
-	shell.Script(t, "kubectl", `[[ "$*" == "apply -f -" ]] && cat >`+kept)
-	shell.Run(t, blocks[0].Commands...)
-	got := strings.Split(strings.TrimSpace(read(t, kept)), "\n")
-	head := []string{"apiVersion: monitoring.coreos.com/v1", "kind: PrometheusRule", "metadata:", "  name: circuit-breakers", "spec:"}
-	if len(got) < len(head) || !slices.Equal(got[:len(head)], head) {
-		t.Fatalf("it begins with %q", got)
-	}
-	spec := strings.ReplaceAll("\n"+strings.Join(got[len(head):], "\n"), "\n  ", "\n")
-	if strings.TrimSpace(spec) != strings.TrimSpace(read(t, "../deploy/prometheus/circuit_breaker_alerts.yml")) {
-		t.Errorf("the spec is not the file of alerts:\n%s", spec)
-	}
-}
-
 func inTheTree(t *testing.T, blocks []document.Block) {
 	out := document.Shell{Dir: "..", Env: []string{"GOWORK=off"}}.Run(t, blocks[0].Commands...)
 	if !strings.Contains(out, "--- PASS: TestPeersHalfOpen") {

@@ -43,7 +43,6 @@ var scenarios = []scenario{
 	{"the demo", []string{"README.md: make demo"}, demo},
 	{"a webhook's signature", []string{"docs/notifications.md: printf"}, signature},
 	{"Kibana's files", []string{"docs/log-search-setup.md: curl "}, kibana},
-	{"the operator's rule", []string{"docs/deployment.md: { printf"}, prometheusRule},
 	{"the peers' cases", []string{"docs/compared.md: go test ./breaker"}, inTheTree},
 }
 
@@ -73,6 +72,12 @@ var aside = []struct{ command, why, file, words string }{
 	{"make cover-record", "likewise, and it rewrites a document", "tools/release", "func "},
 	{"make schedules", "an hour; with fewer schedules it is in `make test`", "breaker", "func TestG02_SchedulesMatchTheModel("},
 	{"make otelcol", "minutes; `make e2e` builds it", "Makefile", "STACK := $(addprefix $(BIN)/,otelcol"},
+	{"make fleet-telemetry", "half an hour and 12 GB; smaller in `make e2e`", "e2e/fleetsim", "func TestFleet_SentThroughTwoGateways("},
+	{"go test -C e2e -count=1 -v ./fleetsim", "likewise", "e2e/fleetsim", "func TestFleet_SentThroughTwoGateways("},
+	{"$EDITOR deploy/kubernetes/base/kustomization.yaml", "it is for a cluster, of which there is none", "deploy/kubernetes", "func TestThePartsFit("},
+	{"kubectl diff", "likewise; what it would send is checked", "deploy/kubernetes", "func TestTheManifestsMatchTheSchemas("},
+	{"kubectl apply", "likewise", "deploy/kubernetes", "func TestTheManifestsMatchTheSchemas("},
+	{"kubectl -n otelbreaker rollout status", "likewise", "deploy/kubernetes", "func TestThePartsFit("},
 	{"ONLY='Call/Rejected|Limit/' benchmarks/run", "a benchmark on a machine of its own", "benchmarks/run", "ONLY"},
 	{".bin/benchstat -ignore commit,rounds benchmarks/results/peers.txt", "it is of that benchmark", "Makefile", "benchstat -ignore commit,rounds"},
 	{"cd transport && go test -run '^$' -bench", "a benchmark on a machine of its own", "transport", "func BenchmarkRoundTrip("},

@@ -128,7 +128,8 @@ func checkPost(t *testing.T, n notification) {
 	case slices.Contains([]string{open, fleetOpen}, n.alert) && !n.resolved && strings.HasPrefix(failures, "0 ") && n.incident != incident.ForgottenOpen:
 		wrong("no failures")
 	}
-	if !strings.Contains(link(n.Post, "Dashboard"), "/d/otelbreaker-overview?var-service="+n.incident) {
+	dashboard := map[bool]string{true: "otelbreaker-fleet", false: "otelbreaker-overview"}[n.alert == disagree]
+	if !strings.Contains(link(n.Post, "Dashboard"), "/d/"+dashboard+"?var-service="+n.incident) {
 		wrong("no link to the dashboard of the service")
 	}
 	if !strings.HasSuffix(link(n.Post, "Runbook"), "/docs/runbooks/"+n.alert+".md") {

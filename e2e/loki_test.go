@@ -239,6 +239,26 @@ func numberOf(value float64, labels map[string]string) string {
 	return strings.Join(append(parts, strconv.FormatFloat(value, 'g', -1, 64)), " ")
 }
 
+// firstOpenings are when each process first opened a breaker, in Unix milliseconds.
+func (s *shift) firstOpenings(service, endpoint string) (numbers []string) {
+	first := map[string]time.Time{}
+	for _, e := range s.opened {
+		process := "service_name=" + e.by.name + " service_instance_id=" + e.by.instance
+		if at, found := first[process]; e.Service == service && e.Endpoint == endpoint && (!found || e.At.Before(at)) {
+			first[process] = e.At
+		}
+	}
+	for process, at := range first {
+		labels := map[string]string{}
+		for pair := range strings.FieldsSeq(process) {
+			key, value, _ := strings.Cut(pair, "=")
+			labels[key] = value
+		}
+		numbers = append(numbers, numberOf(float64(at.UnixMilli()), labels))
+	}
+	return numbers
+}
+
 // answers are what each query of the file has to find of the shift.
 func (s *shift) answers(t *testing.T) map[string]asked {
 	t.Helper()
@@ -327,6 +347,7 @@ func (s *shift) answers(t *testing.T) map[string]asked {
 			number(2, about("inventory", stockAPI, "service_name=checkout")...),
 			number(1, about("mail", mailAPI, "service_name=checkout")...),
 		}},
+		"first-to-open": {values: ofPayments, at: now, want: s.firstOpenings("payments", payAPI)},
 		"events-over-time": {at: now, want: []string{
 			number(2, "service=payments", "event_type=circuit_opened"),
 			number(3, "service=payments", "event_type=circuit_half_open"),

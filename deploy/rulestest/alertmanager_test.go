@@ -138,6 +138,7 @@ func TestOneOutageIsOnePage(t *testing.T) {
 		newAlert("CircuitBreakerOpen", "warning", service),
 		newAlert("CircuitBreakerHighFailureRate", "warning", service),
 		newAlert("CircuitBreakerTrafficBlocked", "warning", service),
+		newAlert("CircuitBreakerReplicasDisagree", "warning", service),
 	}
 	post(append(explained, fleet)...)
 	golden(t, "firing.json", next("when it begins"))
@@ -145,6 +146,10 @@ func TestOneOutageIsOnePage(t *testing.T) {
 	post(newAlert("CircuitBreakerNotRecovering", "critical", "mail"), newAlert("CircuitBreakerFlapping", "critical", "mail"),
 		newAlert("CircuitBreakerFleetOpen", "critical", "mail"))
 	golden(t, "fleet.json", next("of a fleet that does not recover"))
+
+	post(newAlert("CircuitBreakerOpen", "warning", "stock"), newAlert("CircuitBreakerReplicasDisagree", "warning", "stock"),
+		newAlert("CircuitBreakerNotRecovering", "critical", "stock"), newAlert("CircuitBreakerTrafficBlocked", "warning", "stock"))
+	golden(t, "replica.json", next("of one replica"))
 
 	// A later alert of another service has its message after those that the inhibited ones would have had.
 	post(newAlert("CircuitBreakerOpen", "warning", "queue"))

@@ -117,7 +117,7 @@ func metricsOf(query string) (names []string) {
 func TestRunbooksAskLokiForWhatThereIs(t *testing.T) {
 	telemetry := read(t, "../../docs/telemetry-logs.md")
 	// What Loki makes of the resource and of a record's context.
-	known := map[string]bool{"service_name": true, "trace_id": true}
+	known := map[string]bool{"service_name": true, "service_instance_id": true, "trace_id": true}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[\\w.]+`(?:, `[\\w.]+`)*) \\|").FindAllStringSubmatch(telemetry, -1) {
 		for _, word := range regexp.MustCompile("`([\\w.]+)`").FindAllStringSubmatch(row[1], -1) {
 			known[strings.ReplaceAll(word[1], ".", "_")] = true
