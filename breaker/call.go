@@ -31,11 +31,11 @@ func (b *Breaker) admitOtherwise(ctx context.Context) (token, error) {
 			return t, nil
 		}
 	}
-	return token{}, b.reject(ctx)
+	return token{}, b.block(ctx)
 }
 
-// reject counts a blocked call. The caller holds no lock.
-func (b *Breaker) reject(ctx context.Context) error {
+// block counts a blocked call, tells of it, and gives its rejection. The caller holds no lock.
+func (b *Breaker) block(ctx context.Context) error {
 	b.stripe().blocked.Add(1)
 	rejection := b.rejection.Load()
 	if l := b.onCall.Load(); l != nil {

@@ -201,7 +201,7 @@ func (m *model) next() *modelEvent {
 	return nil
 }
 
-// acquire admits a call, or rejects it.
+// acquire admits a call, or blocks it.
 func (m *model) acquire(ctx int) (*modelCall, *modelRejection) {
 	c := &modelCall{period: m.period, ctx: ctx, began: m.now,
 		untimed: m.state == breaker.Closed && m.config.SlowCallDuration == 0}

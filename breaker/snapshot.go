@@ -5,11 +5,11 @@ import "time"
 // Snapshot is one coherent moment of a breaker: every number in it was true at the same time. Totals are since
 // creation and only grow.
 type Snapshot struct {
-	Service, Endpoint string
-	Engine            string // of a [Mirror]: the make of the breaker behind it; empty otherwise
-	State             State  // Closed while disabled
-	Override          Override
-	OverrideNote      string // the operator's reason
+	Service, Endpoint string   // as in [Config]
+	Engine            string   // of a [Mirror]: the make of the breaker behind it; empty otherwise
+	State             State    // Closed while disabled
+	Override          Override // what an operator has put on
+	OverrideNote      string   // the operator's reason
 
 	// Every call is in exactly one of these once it has ended.
 	Success, Failure, Blocked, Ignored uint64
@@ -17,11 +17,11 @@ type Snapshot struct {
 	Slow                  uint64 // calls slower than Config.SlowCallDuration, failed ones too; where that is set
 	WouldOpen, WouldBlock uint64 // openings and blocked calls that there would have been, had it not been disabled
 
-	ConsecutiveFailures int
+	ConsecutiveFailures int                    // failures one after the other, up to now
 	Transitions         uint64                 // of all kinds
 	Edges               [states][states]uint64 // transitions by [from][to]
 	Generation          uint64                 // the number of the period; a result moves only the one that admitted it
-	ProbesInFlight      int
+	ProbesInFlight      int                    // while half-open
 
 	OutageID    string        // of the outage that is going on; empty while closed
 	OpenedAt    time.Time     // when that outage began; zero while closed
@@ -37,7 +37,8 @@ type Snapshot struct {
 	Config        Config // in force, defaults filled in
 }
 
-// Snapshot takes one. It costs the calls nothing but a short hold of the lock.
+// Snapshot gives the state, the totals and what else there is to know, all of one moment. It holds the lock for that
+// long, and costs calls nothing else.
 func (b *Breaker) Snapshot() Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -142,13 +142,13 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		e.RecoveryDuration = time.Duration(now.mono - o.since)
 		b.outage = nil
 	}
-	refusal := &OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt, OutageID: o.id,
+	rejection := &OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt, OutageID: o.id,
 		Reason: why, openedBy: o.openedBy}
 	if to == Closed {
 		// Lets go of the call's values. A rejection that is under way may still see this one.
-		refusal.State, refusal.openedBy = from, context.Background()
+		rejection.State, rejection.openedBy = from, context.Background()
 	}
-	b.rejection.Store(refusal)
+	b.rejection.Store(rejection)
 
 	if b.override == Disabled {
 		if to == Open {
