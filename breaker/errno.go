@@ -22,28 +22,20 @@ const (
 	wsaHostUnreachable = syscall.Errno(10065)
 )
 
+var errnoTypes = map[syscall.Errno]string{
+	syscall.ECONNREFUSED: errorTypeRefused, wsaRefused: errorTypeRefused,
+	syscall.ECONNRESET: errorTypeReset, wsaReset: errorTypeReset,
+	syscall.ECONNABORTED: errorTypeAborted, wsaAborted: errorTypeAborted,
+	syscall.EPIPE:        errorTypeBrokenPipe,
+	syscall.EHOSTUNREACH: errorTypeHost, wsaHostUnreachable: errorTypeHost,
+	syscall.ENETUNREACH: errorTypeNetwork, wsaNetworkUnreachable: errorTypeNetwork,
+	syscall.EADDRNOTAVAIL: errorTypeAddress, wsaAddressNotAvailable: errorTypeAddress,
+	syscall.EMFILE: errorTypeFiles, syscall.ENFILE: errorTypeFiles,
+}
+
 func errnoType(err error) string {
-	errno, ok := errors.AsType[syscall.Errno](err)
-	if !ok {
-		return ""
-	}
-	switch errno {
-	case syscall.ECONNREFUSED, wsaRefused:
-		return errorTypeRefused
-	case syscall.ECONNRESET, wsaReset:
-		return errorTypeReset
-	case syscall.ECONNABORTED, wsaAborted:
-		return errorTypeAborted
-	case syscall.EPIPE:
-		return errorTypeBrokenPipe
-	case syscall.EHOSTUNREACH, wsaHostUnreachable:
-		return errorTypeHost
-	case syscall.ENETUNREACH, wsaNetworkUnreachable:
-		return errorTypeNetwork
-	case syscall.EADDRNOTAVAIL, wsaAddressNotAvailable:
-		return errorTypeAddress
-	case syscall.EMFILE, syscall.ENFILE:
-		return errorTypeFiles
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errnoTypes[errno]
 	}
 	return ""
 }

@@ -106,7 +106,7 @@ func errorType(err error) string {
 
 // unwrap gives the error within, the first of them where there are several.
 func unwrap(err error) error {
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this one, not one within
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, inner := range several.Unwrap() {
 			if inner != nil {
 				return inner

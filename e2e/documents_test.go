@@ -67,6 +67,26 @@ func newSite(t *testing.T, places ...string) *site {
 	return s
 }
 
+// Script puts a program of that name first on the shell's path, as a script of bash.
+func (s *site) Script(t *testing.T, name, script string) {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/usr/bin/env bash\nset -euo pipefail\n"+script+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.Env = append(s.Env, "PATH="+folder+":"+s.path())
+}
+
+func (s *site) path() string {
+	path := os.Getenv("PATH")
+	for _, variable := range s.Env {
+		if value, found := strings.CutPrefix(variable, "PATH="); found {
+			path = value // the last one counts
+		}
+	}
+	return path
+}
+
 func port(address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	return port

@@ -154,26 +154,6 @@ func (s Shell) Start(t *testing.T, output io.Writer, commands ...string) (stop f
 	return stop
 }
 
-// Script puts a program of that name first on the shell's path, as a script of bash.
-func (s *Shell) Script(t *testing.T, name, script string) {
-	t.Helper()
-	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/usr/bin/env bash\nset -euo pipefail\n"+script+"\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.Env = append(s.Env, "PATH="+folder+":"+s.path())
-}
-
-func (s *Shell) path() string {
-	path := os.Getenv("PATH")
-	for _, variable := range s.Env {
-		if value, found := strings.CutPrefix(variable, "PATH="); found {
-			path = value // the last one counts
-		}
-	}
-	return path
-}
-
 // Get asks for a page, again and again until there is an answer, of which good (nil: any will do) finds nothing wrong.
 func Get(t *testing.T, url string, good func(body string) error) string {
 	t.Helper()
