@@ -97,6 +97,10 @@ panels: $(STACK) ## Draw the dashboards by Grafana's own components into docs/im
 signal: $(STACK) ## Play the incidents against the stack (two minutes) and write what came of them into docs/signal.md
 	go test -C e2e -count=1 -run '^TestIncidents$$' -v . -args -signal
 
+.PHONY: fleet-figures
+fleet-figures: ## Run fleets of a hundred replicas on the real engines (minutes) and write the figures into docs/fleet.md
+	go test -C fleet/nats -count=1 -run '^TestFleetOfAHundred$$' -v . -args -figures ../../docs/fleet.md
+
 .PHONY: fleet-telemetry
 fleet-telemetry: $(STACK) ## Play 1,000 instances with 100 endpoints (half an hour, 12 GB), and write docs/fleet-telemetry.md
 	go test -C e2e -count=1 -v -timeout 60m -run '^TestFleet_SentThroughTwoGateways$$' ./fleetsim -args -instances 1000 -endpoints 100 -hurry 1 -memory 16 -write
@@ -125,8 +129,9 @@ bench-own: ## Run the benchmarks beside the code; the result also goes to .bin/b
 	go test -run '^$$' -bench . -benchmem ./... | tee $(BIN)/bench-own.txt
 
 .PHONY: schedules
-schedules: ## Drive the breaker and its reference model through a million random schedules
+schedules: ## Drive the breaker and its reference model through a million random schedules, and fleets through thousands
 	OTELBREAKER_SCHEDULES=1000000 OTELBREAKER_SEED=random go test -count=1 -timeout 60m -run TestG02_SchedulesMatchTheModel -v ./breaker
+	OTELBREAKER_SCHEDULES=1000000 go test -C fleet -count=1 -timeout 60m -run TestF08 -v .
 
 .PHONY: mutate
 mutate: $(BIN)/gremlins ## Mutate breaker/, see what its tests let live (half an hour), and renew the table of docs/quality.md

@@ -17,13 +17,18 @@ const (
 	RuleForced              = "forced"               // an operator forced the breaker open
 	RuleDisabled            = "disabled"             // an operator disabled the breaker
 	RuleReset               = "reset"                // an operator reset the breaker
+
+	// Those by which a fleet of replicas moves a breaker: see [Breaker.Trip] and [Breaker.Recover].
+	RuleFleetQuorum    = "fleet_quorum"    // observed and threshold: share of the live replicas that have opened
+	RuleFleetLeader    = "fleet_leader"    // observed: replicas that have opened; threshold: 1
+	RuleFleetRecovered = "fleet_recovered" // observed and threshold: replicas whose probes have succeeded
 )
 
 // Reason tells which rule moved the breaker, with the numbers it saw.
 type Reason struct {
 	Rule                string  // one of the Rule constants, or a word of the make that a [Mirror] shows
 	Observed, Threshold float64 // in what unit, the constant says; 0 where an operator acted
-	Note                string  // what the operator gave as the reason
+	Note                string  // what the operator gave as the reason, or who among a fleet gave it
 }
 
 // Event is one transition. It is a plain value and does not change.

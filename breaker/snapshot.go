@@ -29,6 +29,9 @@ type Snapshot struct {
 	LastFailure time.Time     // zero before the first one
 	RetryAt     time.Time     // when the open delay ends; zero if not open, or forced open
 	RetryAfter  time.Duration // from this moment until then; never negative
+	Held        bool          // that delay has elapsed, and a [Breaker.Gate] holds: RetryAt is when this ends at the latest
+
+	Advice float64 // the share of the thresholds that is in force by [Breaker.Advise]; 1 where there is none
 
 	EventsDropped uint64 // listeners were too slow for these
 	Config        Config // in force, defaults filled in
@@ -46,7 +49,7 @@ func (b *Breaker) Snapshot() Snapshot {
 	s := Snapshot{
 		Service: c.Service, Endpoint: c.Endpoint, Engine: r.engine, State: b.publicState(), Override: b.override,
 		Failure: b.failures, Slow: b.slow, ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen,
-		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Config: c,
+		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Advice: r.limits().share, Config: c,
 	}
 	if b.mail != nil {
 		s.EventsDropped = b.mail.dropped
@@ -75,6 +78,7 @@ func (b *Breaker) Snapshot() Snapshot {
 		if b.override != ForcedOpen && b.outage.due != 0 {
 			s.RetryAfter = max(0, time.Duration(b.outage.due-now.mono))
 			s.RetryAt = now.wall.Add(s.RetryAfter)
+			s.Held = b.outage.held
 		}
 	}
 	return s
