@@ -50,7 +50,7 @@ func BenchmarkCall(b *testing.B) {
 		{name: "closed, rates over time", config: rates, fn: succeed},
 		{name: "closed, rate over calls", config: breaker.Config{FailureRate: 0.5}, fn: succeed},
 		{name: "closed, failing", config: breaker.Config{FailureThreshold: 1 << 60}, fn: fail},
-		{name: "rejected", fn: succeed, open: true},
+		{name: "blocked", fn: succeed, open: true},
 	} {
 		cb := mustNew(b, c.config)
 		if c.open {

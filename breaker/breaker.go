@@ -72,8 +72,8 @@ func subscriptions(listeners []Listener) ([]*subscription, error) {
 
 // Do calls fn, unless the breaker blocks the call: then it returns an [*OpenError] at once. fn gets ctx as it is, and
 // its error comes back untouched, as does a panic; both panic and Goexit count as failures. Config.Classify judges the
-// error. While the breaker is closed and the call succeeds, Do allocates nothing, and takes no lock except with
-// Config.WindowCalls or where a failure has just been counted.
+// error. A nil ctx or fn is an error, and no call. While the breaker is closed and the call succeeds, Do allocates
+// nothing, and takes no lock except with Config.WindowCalls or where a failure has just been counted.
 func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error {
 	if fn == nil {
 		return errNilFunction
@@ -148,7 +148,8 @@ func (b *Breaker) Acquire(ctx context.Context) (Permit, error) {
 	return Permit{b: b, token: t}, nil
 }
 
-// State tells the state now. A disabled breaker is closed.
+// State tells the state now, which needs no call to be true: an open breaker is half-open as soon as its delay is over. A
+// disabled one is closed.
 func (b *Breaker) State() State {
 	w := word(b.word.Load())
 	if s := w.state(); s == Closed || s == Open && w&look == 0 {
@@ -160,8 +161,8 @@ func (b *Breaker) State() State {
 	return b.publicState()
 }
 
-// ForceOpen opens the breaker until Reset or Disable, whatever the calls do. The reason goes into the event's Note.
-// Forcing a breaker that is open already keeps it open and tells [NoticeListener] only.
+// ForceOpen opens the breaker and blocks every call until Reset or Disable: there are no probes. The reason goes into
+// the event's Note. Forcing a breaker that is open already keeps it open and tells [NoticeListener] only.
 func (b *Breaker) ForceOpen(reason string) {
 	b.operate(ForcedOpen, Open, Reason{Rule: RuleForced, Note: reason})
 }

@@ -31,11 +31,11 @@ func (b *Breaker) admitOtherwise(ctx context.Context) (token, error) {
 			return t, nil
 		}
 	}
-	return token{}, b.reject(ctx)
+	return token{}, b.block(ctx)
 }
 
-// reject counts a blocked call. The caller holds no lock.
-func (b *Breaker) reject(ctx context.Context) error {
+// block counts a blocked call, tells of it, and gives its rejection. The caller holds no lock.
+func (b *Breaker) block(ctx context.Context) error {
 	b.stripe().blocked.Add(1)
 	rejection := b.rejection.Load()
 	if l := b.onCall.Load(); l != nil {
@@ -153,7 +153,7 @@ func (b *Breaker) apply(ctx context.Context, t token, r *Result) (caused *Event,
 
 // onEdge tells that a failure may move the machine.
 func (b *Breaker) onEdge() bool {
-	return b.state != Closed || b.window != nil || b.consecutive+1 >= b.rules.Load().FailureThreshold
+	return b.state != Closed || b.window != nil || b.consecutive+1 >= b.rules.Load().limits().consecutive
 }
 
 // count adds a call to the totals, whatever period it belongs to.
@@ -232,20 +232,21 @@ func (b *Breaker) plain() uint64 {
 
 // met looks for a rule that the results so far have met.
 func (b *Breaker) met() (Reason, tally, bool) {
-	c := b.rules.Load()
-	if c.FailureThreshold > 0 && b.consecutive >= c.FailureThreshold {
+	r := b.rules.Load()
+	limit := r.limits()
+	if limit.consecutive > 0 && b.consecutive >= limit.consecutive {
 		return Reason{Rule: RuleConsecutiveFailures, Observed: float64(b.consecutive),
-			Threshold: float64(c.FailureThreshold)}, tally{calls: b.consecutive, failures: b.consecutive}, true
+			Threshold: float64(limit.consecutive)}, tally{calls: b.consecutive, failures: b.consecutive}, true
 	}
-	if b.window == nil || b.window.sum.calls < c.MinCalls {
+	if b.window == nil || b.window.sum.calls < r.MinCalls {
 		return Reason{}, tally{}, false
 	}
 	sum := b.window.sum
-	if rate := float64(sum.failures) / float64(sum.calls); c.FailureRate > 0 && rate >= c.FailureRate {
-		return Reason{Rule: RuleFailureRate, Observed: rate, Threshold: c.FailureRate}, sum, true
+	if rate := float64(sum.failures) / float64(sum.calls); limit.failures > 0 && rate >= limit.failures {
+		return Reason{Rule: RuleFailureRate, Observed: rate, Threshold: limit.failures}, sum, true
 	}
-	if rate := float64(sum.slow) / float64(sum.calls); c.SlowCallRate > 0 && rate >= c.SlowCallRate {
-		return Reason{Rule: RuleSlowCallRate, Observed: rate, Threshold: c.SlowCallRate}, sum, true
+	if rate := float64(sum.slow) / float64(sum.calls); limit.slow > 0 && rate >= limit.slow {
+		return Reason{Rule: RuleSlowCallRate, Observed: rate, Threshold: limit.slow}, sum, true
 	}
 	return Reason{}, tally{}, false
 }

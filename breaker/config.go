@@ -100,6 +100,7 @@ type ConfigError struct {
 	Allowed string // what it may be
 }
 
+// Error names the field, its value and what is allowed.
 func (e *ConfigError) Error() string {
 	return fmt.Sprintf("breaker: Config.%s is %v: allowed is %s", e.Field, e.Value, e.Allowed)
 }

@@ -85,7 +85,7 @@ func (s *subscription) guard(f func()) {
 // recovered is deferred, and ends a panic.
 func (s *subscription) recovered() {
 	if r := recover(); r != nil {
-		s.complain(r)
+		complain("circuit breaker listener panicked", s.listener, r)
 	}
 }
 
@@ -235,10 +235,9 @@ func (s *subscription) call(m *message) {
 }
 
 // complain logs a panic by its type alone: its text may hold anything. A logger that panics in turn is left be.
-func (s *subscription) complain(panicked any) {
+func complain(what string, by, panicked any) {
 	defer func() { _ = recover() }()
-	slog.Default().Error("circuit breaker listener panicked",
-		"listener", fmt.Sprintf("%T", s.listener), "panic_type", fmt.Sprintf("%T", panicked))
+	slog.Default().Error(what, "listener", fmt.Sprintf("%T", by), "panic_type", fmt.Sprintf("%T", panicked))
 }
 
 // delivered gives a channel that closes when every event so far has been handled, or nil if that is so.

@@ -17,6 +17,7 @@
 // breaker an endpoint. A [Listener] is told of every transition; [Breaker.Snapshot] gives the counts of a moment. That
 // is all the telemetry there is here: package otelcb makes metrics and spans of it, package logs log records, and
 // package transport puts it under an http.Client. A [Mirror] shows a breaker of another make as one of these, for adapters.
+// A [Set] is many of all these as one.
 // This package imports the standard library only.
 //
 // # What holds

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ErrOpen is what every rejection is: errors.Is(err, breaker.ErrOpen) tells that the breaker, and not the dependency,
-// refused the call. errors.As with an [*OpenError] tells more.
+// ErrOpen is what the error of every blocked call is, by errors.Is: the call was not made, so this tells nothing of how
+// the dependency fares now. errors.As with an [*OpenError] tells which breaker it was, why, and until when.
 var ErrOpen = errors.New("circuit breaker is open")
 
 var (
@@ -18,12 +18,12 @@ var (
 	errNilFunction = errors.New("breaker: the function to call is nil")
 )
 
-// OpenError is a rejection: the call was not made. One immutable value serves a whole open (or half-open) period, so
-// a rejection allocates nothing; do not change it.
+// OpenError is a rejection, the error of a blocked call: it was not made. One immutable value serves a whole open (or
+// half-open) period, so a rejection allocates nothing; do not change it.
 type OpenError struct {
-	Service, Endpoint string
+	Service, Endpoint string    // as in [Config]
 	State             State     // Open, or HalfOpen where all probes are in flight
-	RetryAt           time.Time // when a probe will be let through; zero where that is unknown (forced open)
+	RetryAt           time.Time // when a probe will be let through; zero where that is unknown (forced open, or half-open)
 	OutageID          string    // as in the outage's events
 	Reason            Reason    // why the breaker is in this state
 
@@ -48,7 +48,9 @@ func (e *OpenError) Error() string {
 // Is makes every OpenError an [ErrOpen].
 func (e *OpenError) Is(target error) bool { return target == ErrOpen }
 
-// RetryAfter is the time from now until a probe will be let through; never negative, and 0 where it is unknown.
+// RetryAfter is the time from now until a probe will be let through; never negative. It is 0 where that is unknown: forced
+// open, also for a limited time, since that may be lifted earlier; half-open, with all probes in flight; and open in the
+// moment that the delay ends. So whoever sleeps that long before another call sleeps a minimum of their own at least.
 func (e *OpenError) RetryAfter() time.Duration {
 	if e.RetryAt.IsZero() {
 		return 0
@@ -72,7 +74,7 @@ const (
 const maxErrorType = 128 // bytes
 
 // errorType names an error by what it is, never by its text, which may hold anything: by its own ErrorType method,
-// as "timeout", or by its Go type.
+// as "timeout", by what the network said, or by its Go type.
 func errorType(err error) string {
 	if named, ok := errors.AsType[interface {
 		error
@@ -88,20 +90,46 @@ func errorType(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
 		return ErrorTypeTimeout
 	}
+	if name := networkErrorType(err); name != "" {
+		return name
+	}
 	// Wrappers that say only that they wrap would hide the type that matters.
 	for {
 		t := reflect.TypeOf(err).String()
-		inner := errors.Unwrap(err)
-		if inner == nil || !strings.HasPrefix(t, "*fmt.") && t != "*url.Error" {
+		inner := unwrap(err)
+		if inner == nil || !strings.HasPrefix(t, "*fmt.") && t != "*url.Error" && t != "*errors.joinError" {
 			return t
 		}
 		err = inner
 	}
 }
 
-// ErrorTypeOf names an error as [Event] does, for those who report a [Result] or a [Move] and must not have the error's
-// methods called later, under a lock, say. A nil error has no name. Should a method of the error panic, the error's Go
-// type is its name.
+// unwrap gives the error within, the first of them where there are several.
+func unwrap(err error) error {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, inner := range several.Unwrap() {
+			if inner != nil {
+				return inner
+			}
+		}
+		return nil
+	}
+	return errors.Unwrap(err)
+}
+
+// ErrorTypeOf names an error as [Event] does, never by its text. The first of these that applies is the name:
+//
+//   - what a method ErrorType() string says, of the error or of one that it wraps: the way to name errors of one's own,
+//     by few and short names
+//   - timeout, of a deadline that passed and of whatever has a method Timeout that says so
+//   - connection_refused, connection_reset, connection_aborted, broken_pipe, host_unreachable, network_unreachable,
+//     address_not_available or too_many_open_files, of the system's error numbers; dns, of a *net.DNSError;
+//     unexpected_eof, of io.EOF and io.ErrUnexpectedEOF
+//   - the error's Go type, such as *tls.CertificateVerificationError; of what only wraps (fmt.Errorf, errors.Join, a
+//     *url.Error) the type of the error within
+//
+// It is for those who report a [Result] or a [Move] and must not have the error's methods called later, under a lock, say. A
+// nil error has no name. Should a method of the error panic, the error's Go type is its name.
 func ErrorTypeOf(err error) string {
 	if err == nil {
 		return ""

@@ -17,25 +17,31 @@ const (
 	RuleForced              = "forced"               // an operator forced the breaker open
 	RuleDisabled            = "disabled"             // an operator disabled the breaker
 	RuleReset               = "reset"                // an operator reset the breaker
+
+	// Those by which a fleet of replicas moves a breaker: see [Breaker.Trip] and [Breaker.Recover].
+	RuleFleetQuorum    = "fleet_quorum"    // observed and threshold: share of the live replicas that have opened
+	RuleFleetLeader    = "fleet_leader"    // observed: replicas that have opened; threshold: 1
+	RuleFleetRecovered = "fleet_recovered" // observed and threshold: replicas whose probes have succeeded
 )
 
 // Reason tells which rule moved the breaker, with the numbers it saw.
 type Reason struct {
-	Rule                string
-	Observed, Threshold float64
-	Note                string // what the operator gave as the reason
+	Rule                string  // one of the Rule constants, or a word of the make that a [Mirror] shows
+	Observed, Threshold float64 // in what unit, the constant says; 0 where an operator acted
+	Note                string  // what the operator gave as the reason, or who among a fleet gave it
 }
 
 // Event is one transition. It is a plain value and does not change.
 type Event struct {
-	Service, Endpoint string
-	From, To          State
-	At                time.Time
-	Reason            Reason
+	Service, Endpoint string    // as in [Config]
+	From, To          State     // the same where an override moved no state: see [NoticeListener]
+	At                time.Time // when it happened, not when it was delivered
+	Reason            Reason    // which rule it was
 
 	// ErrorType names the failure of the call that caused the transition: what its error's ErrorType method says (an
-	// HTTP status, say), "timeout", "panic" (also for Goexit), or the error's Go type; never its text. Empty where no
-	// failure caused it, or where it was reported without an error.
+	// HTTP status, say), "timeout", "panic" (also for Goexit), "connection_refused" or another of the network's (see
+	// [ErrorTypeOf]), or the error's Go type; never its text. Empty where no failure caused it, or where it was reported
+	// without an error.
 	ErrorType string
 
 	// The calls that were judged: when opening, those of the window (of the run of failures, for
@@ -88,7 +94,7 @@ type FailureListener interface {
 
 // FailedCall is a call that failed. It is a plain value and does not change.
 type FailedCall struct {
-	Service, Endpoint string
+	Service, Endpoint string          // as in [Config]
 	State             State           // when the call ended, before what that brought about; Closed while disabled
 	At                time.Time       // when it ended
 	ErrorType         string          // as in [Event]

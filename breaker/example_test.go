@@ -73,6 +73,23 @@ func ExampleGroup() {
 	// https://b.example closed
 }
 
+// A name that comes from outside, of an operator say, is looked up: a mistyped one makes no breaker.
+func ExampleGroup_Lookup() {
+	g, _ := breaker.NewGroup(breaker.Config{Service: "payments"})
+	_ = g.Get("https://a.example").Do(context.Background(), func(context.Context) error { return nil })
+	for _, name := range []string{"https://a.example", "https://a.exmaple"} {
+		if b, found := g.Lookup(name); found {
+			b.ForceOpen("maintenance")
+			fmt.Println(name, b.State())
+		} else {
+			fmt.Println(name, "has no breaker")
+		}
+	}
+	// Output:
+	// https://a.example open
+	// https://a.exmaple has no breaker
+}
+
 func ExampleConfigFrom() {
 	c, err := breaker.ConfigFrom(map[string]any{"failure_rate": 0.5, "window_duration": "10s"})
 	fmt.Println(c.FailureRate, c.WindowDuration, err)

@@ -159,7 +159,7 @@ func (g *Group) Lookup(endpoint string) (*Breaker, bool) {
 func (g *Group) Acquire(ctx context.Context, endpoint string) (Permit, error) {
 	m := g.member(endpoint)
 	if ctx != nil && word(m.breaker.word.Load()).blocks() {
-		return Permit{}, m.breaker.reject(ctx) // which needs no pin, that all cores would write
+		return Permit{}, m.breaker.block(ctx) // which needs no pin, that all cores would write
 	}
 	for !m.pin() {
 		m = g.member(endpoint) // it was dropped in between

@@ -44,9 +44,10 @@ func (w word) public() State {
 // rules is a configuration in force.
 type rules struct {
 	Config
-	given  *Config // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
-	flags  word
-	engine string // of a mirror; empty where the breaker decides for itself
+	lowered *thresholds // by advice; nil: those of the configuration are in force
+	given   *Config     // what it was made of, defaults not filled in; a group's breakers share it, so it never changes
+	flags   word
+	engine  string // of a mirror; empty where the breaker decides for itself
 }
 
 // machine is everything that moves, guarded by the breaker's lock.
@@ -64,6 +65,7 @@ type machine struct {
 	consecutive int
 	window      *window
 	outage      *outage // nil while closed
+	gate        *gated  // nil: open periods end by themselves
 	timer       *time.Timer
 	wake        int64 // when the timer fires; 0: it does not
 }
@@ -90,6 +92,7 @@ type outage struct {
 	delay     time.Duration
 	due       int64 // when the delay ends
 	near      bool  // which is so soon that calls read the clock
+	held      bool  // the delay has elapsed, and a gate holds; due is when that ends by itself
 
 	// The half-open period, if one is running.
 	probes []*lease
@@ -147,13 +150,16 @@ func (b *Breaker) publicState() State {
 
 // setRules puts a checked configuration in force.
 func (b *Breaker) setRules(c Config, given *Config, engine string) {
+	before := b.rules.Load()
 	r := &rules{Config: c, given: given, engine: engine}
+	if before != nil && before.lowered != nil {
+		r.lowered = lowered(&c, before.lowered.share)
+	}
 	if engine != "" {
 		r.flags = mirrored // it judges nothing, so it wants no window
 		b.rules.Store(r)
 		return
 	}
-	before := b.rules.Load()
 	if before == nil || before.WindowCalls != c.WindowCalls || before.WindowDuration != c.WindowDuration {
 		b.window = newWindow(c.WindowCalls, c.WindowDuration)
 		b.window.reset(b.plain())

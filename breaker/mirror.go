@@ -103,7 +103,7 @@ func (m *Mirror) count(ctx context.Context, r *Result, judged bool) {
 	}
 }
 
-// Blocked reports a call that the other breaker refused. ctx is the call's; what listens on the call is told at once.
+// Blocked reports a call that the other breaker blocked. ctx is the call's; what listens on the call is told at once.
 func (m *Mirror) Blocked(ctx context.Context) {
 	if ctx == nil {
 		ctx = context.Background()
@@ -118,7 +118,7 @@ func (m *Mirror) Blocked(ctx context.Context) {
 
 // Move is a transition of the breaker that is mirrored.
 type Move struct {
-	To State
+	To State // the state that it is in from now on
 
 	// Rule is one of those of this package where it is the same, or the other make's own word. RuleDelayElapsed without
 	// Observed and Threshold gets the seconds that it was open, and OpenFor.

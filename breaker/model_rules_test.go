@@ -62,9 +62,10 @@ type verdict struct {
 
 // verdicts are all that the rules allow, at least one.
 func (m *model) verdicts() []verdict {
-	if run := m.consecutive(); m.config.FailureThreshold > 0 && run >= m.config.FailureThreshold {
+	enough := int(math.Ceil(float64(m.config.FailureThreshold) * m.share))
+	if run := m.consecutive(); enough > 0 && run >= enough {
 		return []verdict{{breaker.Reason{Rule: breaker.RuleConsecutiveFailures,
-			Observed: float64(run), Threshold: float64(m.config.FailureThreshold)}, run, 0}}
+			Observed: float64(run), Threshold: float64(enough)}, run, 0}}
 	}
 	var all []verdict
 	for _, w := range m.windows() {
@@ -130,13 +131,13 @@ func (m *model) judgeRates(window []*modelCall) verdict {
 	}
 	v := verdict{failures: failures, successes: len(window) - failures}
 	v.reason = breaker.Reason{Rule: breaker.RuleFailureRate,
-		Observed: float64(failures) / float64(len(window)), Threshold: m.config.FailureRate}
-	if m.config.FailureRate > 0 && v.reason.Observed >= m.config.FailureRate {
+		Observed: float64(failures) / float64(len(window)), Threshold: m.config.FailureRate * m.share}
+	if m.config.FailureRate > 0 && v.reason.Observed >= v.reason.Threshold {
 		return v
 	}
 	v.reason = breaker.Reason{Rule: breaker.RuleSlowCallRate,
-		Observed: float64(slow) / float64(len(window)), Threshold: m.config.SlowCallRate}
-	if m.config.SlowCallRate > 0 && v.reason.Observed >= m.config.SlowCallRate {
+		Observed: float64(slow) / float64(len(window)), Threshold: m.config.SlowCallRate * m.share}
+	if m.config.SlowCallRate > 0 && v.reason.Observed >= v.reason.Threshold {
 		return v
 	}
 	return verdict{}
@@ -156,6 +157,8 @@ type modelSnapshot struct {
 	OpenedAt, OpenTime                 time.Duration
 	LastFailure                        time.Duration // never where there was none
 	RetryAt, RetryAfter                time.Duration // never where no retry is due
+	Held                               bool
+	Advice                             float64
 	Dropped                            int
 }
 
@@ -163,7 +166,7 @@ type modelSnapshot struct {
 func (m *model) snapshot() modelSnapshot {
 	s := modelSnapshot{State: m.state, Override: m.override, Note: m.note, Blocked: m.blocked, WouldOpen: m.wouldOpen,
 		WouldBlock: m.wouldBlock, Consecutive: m.consecutive(), Probes: len(m.probes()), OpenedAt: never,
-		OpenTime: m.openTime, LastFailure: never, RetryAt: never}
+		OpenTime: m.openTime, LastFailure: never, RetryAt: never, Advice: m.share}
 	if m.override == breaker.Disabled {
 		s.State = breaker.Closed
 	}
@@ -193,7 +196,7 @@ func (m *model) snapshot() modelSnapshot {
 	if s.State == breaker.Open {
 		s.OpenTime += m.now - m.since
 		if m.override == breaker.Automatic {
-			s.RetryAt, s.RetryAfter = m.since+m.delay, m.since+m.delay-m.now
+			s.RetryAt, s.RetryAfter, s.Held = m.until, m.until-m.now, m.held
 		}
 	}
 	return s

@@ -21,6 +21,11 @@ type model struct {
 	since      time.Duration  // when the state began
 	reason     breaker.Reason // of the state
 	delay      time.Duration  // open: for how long
+	until      time.Duration  // open: when it ends by itself
+	held       bool           // open: by the gate, the delay being over
+	gate       time.Duration  // how long a gate holds; 0: there is none
+	holds      []int          // the periods that it was asked about
+	share      float64        // of the thresholds, by advice
 	admitted   []*modelCall   // in the order of admission
 	ended      []*modelCall   // in the order in which they ended
 	windowFrom int            // so many of those are out of every window
@@ -100,7 +105,7 @@ const (
 	never      = time.Duration(-1) // a time that did not come
 )
 
-func newModel(c breaker.Config) *model { return &model{config: modelDefaults(c), period: 1} }
+func newModel(c breaker.Config) *model { return &model{config: modelDefaults(c), period: 1, share: 1} }
 
 // advance lets time pass until now. Whatever is due on the way happens at its own moment.
 func (m *model) advance(now time.Duration) {
@@ -111,14 +116,14 @@ func (m *model) advance(now time.Duration) {
 			return
 		}
 		m.now = at
-		if m.state == breaker.Open {
-			m.move(breaker.HalfOpen, modelEvent{
-				Reason: breaker.Reason{Rule: breaker.RuleDelayElapsed,
-					Observed: (at - m.since).Seconds(), Threshold: m.delay.Seconds()},
-				Context: m.outage.openedBy,
-			})
-		} else {
+		switch {
+		case m.state != breaker.Open:
 			m.expireLeases()
+		case m.gate > 0 && !m.held && m.override == breaker.Automatic:
+			m.holds = append(m.holds, m.period)
+			m.hold(m.gate)
+		default:
+			m.halfOpen()
 		}
 	}
 }
@@ -128,7 +133,7 @@ func (m *model) deadline() (at time.Duration, due bool) {
 	switch {
 	case m.override == breaker.ForcedOpen:
 	case m.state == breaker.Open:
-		return m.since + m.delay, true
+		return m.until, true
 	case m.state == breaker.HalfOpen:
 		for _, c := range m.probes() {
 			if !due || c.lease < at {
@@ -137,6 +142,14 @@ func (m *model) deadline() (at time.Duration, due bool) {
 		}
 	}
 	return at, due
+}
+
+func (m *model) halfOpen() {
+	m.move(breaker.HalfOpen, modelEvent{
+		Reason: breaker.Reason{Rule: breaker.RuleDelayElapsed,
+			Observed: (m.now - m.since).Seconds(), Threshold: m.delay.Seconds()},
+		Context: m.outage.openedBy,
+	})
 }
 
 // probes are those in flight.
@@ -188,7 +201,7 @@ func (m *model) next() *modelEvent {
 	return nil
 }
 
-// acquire admits a call, or rejects it.
+// acquire admits a call, or blocks it.
 func (m *model) acquire(ctx int) (*modelCall, *modelRejection) {
 	c := &modelCall{period: m.period, ctx: ctx, began: m.now,
 		untimed: m.state == breaker.Closed && m.config.SlowCallDuration == 0}
@@ -212,7 +225,7 @@ func (m *model) acquire(ctx int) (*modelCall, *modelRejection) {
 func (m *model) rejection() *modelRejection {
 	r := &modelRejection{State: m.state, Outage: m.outage.id, Reason: m.reason, OpenedBy: m.outage.openedBy}
 	if m.state == breaker.Open && m.override == breaker.Automatic {
-		r.RetryAfter = m.since + m.delay - m.now
+		r.RetryAfter = m.until - m.now
 	}
 	return r
 }
@@ -313,6 +326,7 @@ func (m *model) open(e modelEvent, asked time.Duration) {
 	}
 	m.move(breaker.Open, e)
 	m.delay = min(max(time.Duration(delay), asked), m.config.MaxRecoveryTimeout)
+	m.until = modelLater(m.since, m.delay)
 	if m.override == breaker.Disabled {
 		m.wouldOpen++
 	}
@@ -328,7 +342,7 @@ func (m *model) move(to breaker.State, e modelEvent) {
 	if m.state == breaker.Open && !e.Shadow {
 		m.openTime += m.now - m.since
 	}
-	m.state, m.since, m.reason = to, m.now, e.Reason
+	m.state, m.since, m.reason, m.held = to, m.now, e.Reason, false
 	m.period++
 	m.windowFrom = len(m.ended)
 	if to == breaker.Closed {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Permit is the right to make one call, given by [Breaker.Acquire]. Do not copy it. The zero Permit does nothing.
+// Permit is the right to make one call, given by [Breaker.Acquire] and [Group.Acquire]. Do not copy it;
+// [Permit.Move] hands it on. Its methods may be called from any goroutine. The zero Permit does nothing.
 type Permit struct {
 	b     *Breaker
 	token token
@@ -25,7 +26,7 @@ type token struct {
 
 // Result is what a call came to, in full.
 type Result struct {
-	Outcome Outcome
+	Outcome Outcome // Success by default
 
 	// Err is what failed. It gives ErrorType where that is left out, and the pause asked for where it asks for a longer
 	// one than RetryAfter. It is not kept.

@@ -37,8 +37,8 @@ func TestARejectionThatMeetsTheClosingNamesTheStateThatRefused(t *testing.T) {
 	b.Reset()
 	// It saw that the breaker was open, and takes the rejection only now that it is closed.
 	var rejection *OpenError
-	if err := b.reject(context.Background()); !errors.As(err, &rejection) || rejection.State != Open {
-		t.Errorf("rejected with %v", err)
+	if err := b.block(context.Background()); !errors.As(err, &rejection) || rejection.State != Open {
+		t.Errorf("blocked with %v", err)
 	}
 }
 

@@ -105,7 +105,7 @@ func (c *crowd) call(random *rand.Rand, calls int) {
 		}
 		p, err := c.b.Acquire(context.Background())
 		if err != nil {
-			c.reject(err)
+			c.block(err)
 			c.pause(random)
 			continue
 		}
@@ -149,13 +149,13 @@ func (c *crowd) do(random *rand.Rand, o breaker.Outcome) {
 		return errors.New("a failure")
 	})
 	if !called {
-		c.reject(err)
+		c.block(err)
 		return
 	}
 	c.told[o].Add(1)
 }
 
-func (c *crowd) reject(err error) {
+func (c *crowd) block(err error) {
 	if errors.Is(err, breaker.ErrOpen) {
 		c.blocked.Add(1)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,7 @@ type run struct {
 	tracing bool
 	trace   []string
 	wrong   error
+	outside outside
 	hurry   bool // the next operation comes at this very instant, before timers may have run
 }
 
@@ -72,6 +74,9 @@ func (r *run) perform(data []byte) {
 	operations := ofAll
 	if head[7]&4 != 0 {
 		operations = ofCallers
+	}
+	if head[7]&8 != 0 {
+		operations = slices.Concat(operations, ofSiblings)
 	}
 	for r.step = 1; len(steps) > 0 && r.step <= maxSteps && r.wrong == nil; r.step++ {
 		var s [stepSize]byte
@@ -170,7 +175,7 @@ func (r *run) compareSnapshot() {
 		Consecutive: s.ConsecutiveFailures, Transitions: int(s.Transitions), Probes: s.ProbesInFlight,
 		Outage: r.heard.outage(s.OutageID), OpenedAt: r.since(s.OpenedAt), OpenTime: s.OpenTime,
 		LastFailure: r.since(s.LastFailure), RetryAt: r.since(s.RetryAt), RetryAfter: s.RetryAfter,
-		Dropped: int(s.EventsDropped)}
+		Held: s.Held, Advice: s.Advice, Dropped: int(s.EventsDropped)}
 	for from := range s.Edges {
 		for to, n := range s.Edges[from] {
 			got.Edges[from][to] = int(n)

@@ -5,11 +5,11 @@ import "time"
 // Snapshot is one coherent moment of a breaker: every number in it was true at the same time. Totals are since
 // creation and only grow.
 type Snapshot struct {
-	Service, Endpoint string
-	Engine            string // of a [Mirror]: the make of the breaker behind it; empty otherwise
-	State             State  // Closed while disabled
-	Override          Override
-	OverrideNote      string // the operator's reason
+	Service, Endpoint string   // as in [Config]
+	Engine            string   // of a [Mirror]: the make of the breaker behind it; empty otherwise
+	State             State    // Closed while disabled
+	Override          Override // what an operator has put on
+	OverrideNote      string   // the operator's reason
 
 	// Every call is in exactly one of these once it has ended.
 	Success, Failure, Blocked, Ignored uint64
@@ -17,11 +17,11 @@ type Snapshot struct {
 	Slow                  uint64 // calls slower than Config.SlowCallDuration, failed ones too; where that is set
 	WouldOpen, WouldBlock uint64 // openings and blocked calls that there would have been, had it not been disabled
 
-	ConsecutiveFailures int
+	ConsecutiveFailures int                    // failures one after the other, up to now
 	Transitions         uint64                 // of all kinds
 	Edges               [states][states]uint64 // transitions by [from][to]
 	Generation          uint64                 // the number of the period; a result moves only the one that admitted it
-	ProbesInFlight      int
+	ProbesInFlight      int                    // while half-open
 
 	OutageID    string        // of the outage that is going on; empty while closed
 	OpenedAt    time.Time     // when that outage began; zero while closed
@@ -29,12 +29,16 @@ type Snapshot struct {
 	LastFailure time.Time     // zero before the first one
 	RetryAt     time.Time     // when the open delay ends; zero if not open, or forced open
 	RetryAfter  time.Duration // from this moment until then; never negative
+	Held        bool          // that delay has elapsed, and a [Breaker.Gate] holds: RetryAt is when this ends at the latest
+
+	Advice float64 // the share of the thresholds that is in force by [Breaker.Advise]; 1 where there is none
 
 	EventsDropped uint64 // listeners were too slow for these
 	Config        Config // in force, defaults filled in
 }
 
-// Snapshot takes one. It costs the calls nothing but a short hold of the lock.
+// Snapshot gives the state, the totals and what else there is to know, all of one moment. It holds the lock for that
+// long, and costs calls nothing else.
 func (b *Breaker) Snapshot() Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,7 +49,7 @@ func (b *Breaker) Snapshot() Snapshot {
 	s := Snapshot{
 		Service: c.Service, Endpoint: c.Endpoint, Engine: r.engine, State: b.publicState(), Override: b.override,
 		Failure: b.failures, Slow: b.slow, ConsecutiveFailures: b.consecutive, Edges: b.edges, Generation: b.gen,
-		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Config: c,
+		OpenTime: time.Duration(b.openTime), LastFailure: b.lastFailure.tell(now), Advice: r.limits().share, Config: c,
 	}
 	if b.mail != nil {
 		s.EventsDropped = b.mail.dropped
@@ -74,6 +78,7 @@ func (b *Breaker) Snapshot() Snapshot {
 		if b.override != ForcedOpen && b.outage.due != 0 {
 			s.RetryAfter = max(0, time.Duration(b.outage.due-now.mono))
 			s.RetryAt = now.wall.Add(s.RetryAfter)
+			s.Held = b.outage.held
 		}
 	}
 	return s

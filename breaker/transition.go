@@ -21,9 +21,9 @@ func (b *Breaker) advance(now instant) {
 	}
 	switch {
 	case b.state == Open && b.override != ForcedOpen && now.mono >= b.outage.due:
-		b.transition(HalfOpen, Reason{Rule: RuleDelayElapsed,
-			Observed: time.Duration(now.mono - b.outage.openSince).Seconds(), Threshold: b.outage.delay.Seconds()},
-			tally{}, cause{}, now)
+		if !b.ask(now) {
+			b.halfOpen(now)
+		}
 	case b.state == HalfOpen:
 		expired, ctx := 0, context.Context(nil)
 		for i := len(b.outage.probes) - 1; i >= 0; i-- {
@@ -49,6 +49,13 @@ func (b *Breaker) advance(now instant) {
 		return
 	}
 	b.publish()
+}
+
+// halfOpen ends an open period. The caller publishes.
+func (b *Breaker) halfOpen(now instant) {
+	b.transition(HalfOpen, Reason{Rule: RuleDelayElapsed,
+		Observed: time.Duration(now.mono - b.outage.openSince).Seconds(), Threshold: b.outage.delay.Seconds()},
+		tally{}, cause{}, now)
 }
 
 // cause is the call that brought about a transition; none where time or an operator did.
@@ -100,7 +107,7 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 
 	b.gen++
 	b.state = to
-	o.probes, o.spare, o.passed, o.near = nil, nil, 0, false
+	o.probes, o.spare, o.passed, o.near, o.held = nil, nil, 0, false, false
 	b.wakeAt(0, now.mono)
 	var retryAt time.Time
 	switch to {
@@ -135,13 +142,13 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 		e.RecoveryDuration = time.Duration(now.mono - o.since)
 		b.outage = nil
 	}
-	refusal := &OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt, OutageID: o.id,
+	rejection := &OpenError{Service: c.Service, Endpoint: c.Endpoint, State: to, RetryAt: retryAt, OutageID: o.id,
 		Reason: why, openedBy: o.openedBy}
 	if to == Closed {
 		// Lets go of the call's values. A rejection that is under way may still see this one.
-		refusal.State, refusal.openedBy = from, context.Background()
+		rejection.State, rejection.openedBy = from, context.Background()
 	}
-	b.rejection.Store(refusal)
+	b.rejection.Store(rejection)
 
 	if b.override == Disabled {
 		if to == Open {

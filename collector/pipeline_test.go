@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -20,7 +19,6 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/log"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
@@ -377,36 +375,4 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("page after Shutdown: %d %q", response.Code, response.Body)
 	}
 	record(t, p) // does nothing, and does not panic
-}
-
-func Example() {
-	ctx := context.Background()
-	pipeline, err := collector.Start(ctx, collector.WithServiceName("shop"))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() {
-		if err := pipeline.Shutdown(ctx); err != nil {
-			fmt.Println(err)
-		}
-	}()
-	http.Handle("/metrics", pipeline.MetricsHandler())
-
-	// Instrumentation finds the pipeline by the globals.
-	counter, err := otel.Meter("example").Int64Counter("example.calls", metric.WithUnit("{call}"))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	counter.Add(ctx, 2)
-
-	response := httptest.NewRecorder()
-	http.DefaultServeMux.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	for line := range strings.Lines(response.Body.String()) {
-		if strings.HasPrefix(line, "example_calls") {
-			fmt.Print(line)
-		}
-	}
-	// Output: example_calls_total 2
 }

@@ -148,7 +148,7 @@ func (u use) attributes() []attribute.KeyValue {
 		{"for", duration},
 		{"configuration", string(u.order.configuration)},
 		{"configuration_before", before},
-		{"error", u.err},
+		{"refusal", u.err}, // not "error": error.type is a field as well, and a backend of objects has but one of the two
 	} {
 		if f.value != "" {
 			a = append(a, attribute.String(f.key, strings.ToValidUTF8(f.value, "\uFFFD")))

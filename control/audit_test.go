@@ -54,16 +54,16 @@ func TestG17_EveryUseIsRecorded(t *testing.T) {
 	r.post(bobs, order("reset", "endpoint", "typo"))
 	has(t, r.one(), map[string]any{"level": "WARN", "msg": refused, "result": "refused", "http.response.status_code": 404,
 		"client.address": "192.0.2.7", "operator": "bob", "action": "reset", "service": "s", "endpoint": "typo",
-		"note": "migration", "error": `no breaker has service "s" and endpoint "typo": allowed is one that the health page lists, of a group that the control has`})
+		"note": "migration", "refusal": `no breaker has service "s" and endpoint "typo": allowed is one that the health page lists, of a group that the control has`})
 
 	r.post(bobs, order("explode"))
 	has(t, r.one(), map[string]any{"level": "WARN", "msg": refused, "result": "refused", "http.response.status_code": 400,
 		"client.address": "192.0.2.7", "operator": "bob", "service": "s", "endpoint": a, "note": "migration",
-		"error": `action is "explode": allowed is force_open, disable, reset, reconfigure`})
+		"refusal": `action is "explode": allowed is force_open, disable, reset, reconfigure`})
 
 	r.post("guessed", order("reset"))
 	has(t, r.one(), map[string]any{"level": "WARN", "msg": refused, "result": "refused", "http.response.status_code": 401,
-		"client.address": "192.0.2.7", "error": "unauthorized"})
+		"client.address": "192.0.2.7", "refusal": "unauthorized"})
 }
 
 func TestG17_AFloodOfRefusalsIsCountedRatherThanRecorded(t *testing.T) {

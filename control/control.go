@@ -36,7 +36,7 @@
 //	note                      why: the reason given
 //	for, configuration        what was asked besides; configuration is JSON
 //	configuration_before      what was in force until then, as JSON
-//	error                     why it was refused
+//	refusal                   why it was refused
 //	held_back                 refusals before this one that were too many to be recorded (10 a minute of one address)
 //
 // No token is ever in a record or an answer, and nothing of a request without a good token but its address.
@@ -69,8 +69,8 @@ type Source interface {
 	All() iter.Seq[*breaker.Breaker]
 }
 
-// Handler serves the control of the breakers of all groups, those to come included. One token at least has to be given.
-// It may be used concurrently.
+// Handler serves the control of the breakers of all groups, those to come included. The error tells of every option
+// that is wrong, of a group that is nil, and where there is no group or no token. The handler may be used concurrently.
 func Handler(groups []Source, options ...Option) (http.Handler, error) {
 	s, err := newSettings(options)
 	var errs []error

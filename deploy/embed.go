@@ -1,4 +1,4 @@
-// Package deploy holds the files of this folder for programs that carry them.
+// Package deploy holds the alert rules, for programs that carry them within.
 package deploy
 
 import _ "embed" // for the files

@@ -5,8 +5,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -49,7 +51,7 @@ func TestThePackageDiagramMatchesTheImports(t *testing.T) {
 				imported[from] = true
 			}
 		}
-		if from != "docs" && !imported[from] {
+		if from != "docs" && from != "api" && !imported[from] { // those two hold tests only
 			real[from] = true // imports none of ours, and still is to be seen
 		}
 	}
@@ -61,6 +63,48 @@ func TestThePackageDiagramMatchesTheImports(t *testing.T) {
 	for _, edge := range slices.Sorted(maps.Keys(real)) {
 		if !drawn[edge] {
 			t.Errorf("not drawn: %s", edge)
+		}
+	}
+}
+
+// The sizes in design.md are those of the source, to a twentieth.
+func TestTheSizesAreRight(t *testing.T) {
+	lines := map[string]int{}
+	files, err := filepath.Glob("../breaker/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no source: %v", err)
+	}
+	for _, file := range files {
+		for line := range strings.Lines(read(t, file)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+				lines[strings.TrimSuffix(filepath.Base(file), ".go")]++
+			}
+		}
+	}
+	text := strings.Join(strings.Fields(read(t, "design.md")), " ")
+	all := 0
+	for _, part := range []struct{ told, files string }{
+		{`some ([\d,]+) lines of code`, "breaker call machine transition window stripe permit snapshot state"},
+		{`delivery ([\d,]+), configuration`, "event delivery failures"},
+		{`errors ([\d,]+), groups`, "config encoding errors"},
+		{`groups ([\d,]+): `, "group"},
+		{`: ([\d,]+) in all, besides`, ""},
+		{`besides ([\d,]+) for mirrors`, "mirror"},
+	} {
+		size := 0
+		for _, file := range strings.Fields(part.files) {
+			size += lines[file]
+		}
+		all += size
+		if part.files == "" {
+			size = all
+		}
+		m := regexp.MustCompile(part.told).FindStringSubmatch(text)
+		if m == nil {
+			t.Fatalf("design.md does not tell %s", part.told)
+		}
+		if told, _ := strconv.Atoi(strings.ReplaceAll(m[1], ",", "")); told*20 < size*19 || told*20 > size*21 {
+			t.Errorf("%s: %d lines, told as %d", part.files, size, told)
 		}
 	}
 }

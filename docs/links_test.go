@@ -23,13 +23,11 @@ var (
 func TestTheLinksLeadSomewhere(t *testing.T) {
 	checked := 0
 	files := documents(t)
-	for _, more := range []string{"runbooks/*.md", "../contrib/*/README.md", "../*.md"} {
-		found, err := filepath.Glob(more)
-		if err != nil || len(found) == 0 {
-			t.Fatalf("%s: %v", more, err)
-		}
-		files = append(files, found...)
+	more, err := filepath.Glob("../*.md")
+	if err != nil || len(more) == 0 {
+		t.Fatalf("no documents: %v", err)
 	}
+	files = append(files, more...)
 	slices.Sort(files)
 	for _, file := range slices.Compact(files) {
 		text := inline.ReplaceAllString(fenced.ReplaceAllString(read(t, file), ""), "")
@@ -74,7 +72,7 @@ func anchors(text string) map[string]bool {
 func TestTheIndexIsComplete(t *testing.T) {
 	index := read(t, "README.md")
 	for _, file := range documents(t) {
-		if file == "README.md" || file == "../README.md" {
+		if file == "README.md" || filepath.Dir(file) != "." { // those of folders have an index of their own
 			continue
 		}
 		if !regexp.MustCompile(`(?m)^.*\]\(` + regexp.QuoteMeta(file) + `\).*\S.*$`).MatchString(index) {

@@ -73,7 +73,7 @@ func queriesOf(t *testing.T) map[string]string {
 	return queries
 }
 
-// The fields that log-search.md tells of are those that telemetry.md has.
+// The fields that log-search.md tells of are those that telemetry-logs.md has.
 func TestTheFieldsOfLogSearchAreThoseOfTelemetry(t *testing.T) {
 	_, table, _ := strings.Cut(read(t, "log-search.md"), "<!-- fields -->")
 	table, _, _ = strings.Cut(table, "<!-- end of fields -->")

@@ -36,7 +36,7 @@ import (
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
-// program is the one that telemetry.md is about: its signals as they leave it. Time in it is virtual and the ids of its
+// program is the one that the documents on telemetry are about: its signals as they leave it. Time in it is virtual and the ids of its
 // traces come from a seed, so that it says the same each time. What it sends by OTLP goes through the real exporters and
 // is kept.
 type program struct {

@@ -15,7 +15,7 @@ import (
 	tracespb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
-// What the backends make of what was sent, by the rules that telemetry.md tells.
+// What the backends make of what was sent, by the rules that telemetry-logs.md tells.
 
 // exemplarLabels come in either order, from one scrape to the next.
 var exemplarLabels = regexp.MustCompile(`# \{(span_id="\w+"),(trace_id="\w+")\}`)

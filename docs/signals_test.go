@@ -156,7 +156,7 @@ func TestTheRecordsOfTelemetryAreThose(t *testing.T) {
 		same(t, "records", source, document)
 		limits := fmt.Sprintf("those of transitions to %d a minute, those of failed calls to %d",
 			logs.DefaultLimit, logs.DefaultFailureLimit)
-		if !strings.Contains(strings.Join(strings.Fields(read(t, "telemetry.md")), " "), limits) {
+		if !strings.Contains(strings.Join(strings.Fields(telemetry(t)), " "), limits) {
 			t.Errorf("the document does not say: %s", limits)
 		}
 	})
@@ -207,7 +207,7 @@ func TestTheAttributesOfTelemetryAreThose(t *testing.T) {
 // What the source writes out as a name is in the document, whether or not the scripts above come by it.
 func TestEveryNameInTheSourceIsInTelemetry(t *testing.T) {
 	named := map[string]bool{}
-	text := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(read(t, "telemetry.md"), "")
+	text := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(telemetry(t), "")
 	for _, n := range coded(text) {
 		named[n] = true
 	}
@@ -362,7 +362,7 @@ func second[T any](_ T, err error) error { return err }
 
 // The document names tests, configurations and other documents: they exist.
 func TestWhatTelemetryNamesExists(t *testing.T) {
-	text := read(t, "telemetry.md")
+	text := telemetry(t)
 	for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(text, -1) {
 		if _, err := os.Stat(m[1]); err != nil {
 			t.Error(err)

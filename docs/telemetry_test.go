@@ -9,15 +9,28 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the examples of telemetry.md anew")
+var update = flag.Bool("update", false, "write the examples of the documents on telemetry anew")
 
-// outageID stands in telemetry.md for the outage's id, which is random.
+// telemetryFiles are the documents on what leaves a breaker; they are one in all but length.
+var telemetryFiles = []string{"telemetry.md", "telemetry-logs.md", "telemetry-spans.md"}
+
+// telemetry is the text of them all.
+func telemetry(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	for _, file := range telemetryFiles {
+		text.WriteString(read(t, file))
+	}
+	return text.String()
+}
+
+// outageID stands in the documents for the outage's id, which is random.
 const outageID = "5bd1c9e204a7f836"
 
-// The document's examples are blocks of code under a comment that names them.
+// The documents' examples are blocks of code under a comment that names them.
 var example = regexp.MustCompile("(?s)(<!-- example: ([a-z_ ]+) -->\n+```\\w*\n)(.*?)(```\n)")
 
-// Every example of telemetry.md is what comes out of a scripted outage, to the byte.
+// Every example of the documents is what comes out of a scripted outage, to the byte.
 func TestTheExamplesOfTelemetryAreWhatComesOut(t *testing.T) {
 	in(t, func(p *program) {
 		random := p.outage()
@@ -32,10 +45,8 @@ func TestTheExamplesOfTelemetryAreWhatComesOut(t *testing.T) {
 			examples["loki "+event] = loki(p.record(event))
 			examples["elasticsearch "+event] = elasticsearch(p.record(event))
 		}
-		const file = "telemetry.md"
-		text := read(t, file)
 		shown := map[string]bool{}
-		actual := example.ReplaceAllStringFunc(text, func(block string) string {
+		renew := func(block string) string {
 			parts := example.FindStringSubmatch(block)
 			name := parts[2]
 			got, known := examples[name]
@@ -49,27 +60,35 @@ func TestTheExamplesOfTelemetryAreWhatComesOut(t *testing.T) {
 				t.Errorf("the example %q is not what comes out:\n%s", name, got)
 			}
 			return parts[1] + got + parts[4]
-		})
+		}
+		for _, file := range telemetryFiles {
+			actual := example.ReplaceAllStringFunc(read(t, file), renew)
+			if *update {
+				if err := os.WriteFile(file, []byte(actual), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 		for _, name := range []string{"prometheus", "openmetrics", "slog", "traces", "loki circuit_opened",
 			"elasticsearch circuit_opened", "loki circuit_closed", "elasticsearch circuit_closed"} {
 			if !shown[name] {
-				t.Errorf("the document does not show %q", name)
-			}
-		}
-		if *update {
-			if err := os.WriteFile(file, []byte(actual), 0o644); err != nil {
-				t.Fatal(err)
+				t.Errorf("no document shows %q", name)
 			}
 		}
 	})
 }
 
-// tableOf gives the cells of a table of telemetry.md, row by row: the one whose head begins so.
-func tableOf(t *testing.T, head string) (rows [][]string) {
+// tableOf gives the cells of a table of the documents on telemetry, row by row: the one whose head begins so.
+func tableOf(t *testing.T, head string) [][]string {
 	t.Helper()
-	_, text, found := strings.Cut(read(t, "telemetry.md"), "\n| "+head)
+	return tableIn(t, telemetry(t), head)
+}
+
+func tableIn(t *testing.T, document, head string) (rows [][]string) {
+	t.Helper()
+	_, text, found := strings.Cut(document, "\n| "+head)
 	if !found {
-		t.Fatalf("telemetry.md has no table that begins with %q", head)
+		t.Fatalf("there is no table that begins with %q", head)
 	}
 	for i, line := range strings.Split(text, "\n") {
 		if i < 2 { // the rest of the head, and the rule

@@ -21,7 +21,7 @@ type notification struct {
 
 var (
 	anAlert     = regexp.MustCompile(`(?m)^\*(CircuitBreaker\w+)\* (is over after)?`)
-	someStates  = regexp.MustCompile(`^(was: )?([0-9]+) open, ([0-9]+) half-open, ([0-9]+) closed$`)
+	someStates  = regexp.MustCompile(`^(before the end: )?([0-9]+) open, ([0-9]+) half-open, ([0-9]+) closed$`)
 	someFailure = regexp.MustCompile(`^[0-9]+ in 5 minutes, [0-9]+ in a row$`)
 )
 
@@ -128,7 +128,8 @@ func checkPost(t *testing.T, n notification) {
 	case slices.Contains([]string{open, fleetOpen}, n.alert) && !n.resolved && strings.HasPrefix(failures, "0 ") && n.incident != incident.ForgottenOpen:
 		wrong("no failures")
 	}
-	if !strings.Contains(link(n.Post, "Dashboard"), "/d/otelbreaker-overview?var-service="+n.incident) {
+	dashboard := map[bool]string{true: "otelbreaker-fleet", false: "otelbreaker-overview"}[n.alert == disagree]
+	if !strings.Contains(link(n.Post, "Dashboard"), "/d/"+dashboard+"?var-service="+n.incident) {
 		wrong("no link to the dashboard of the service")
 	}
 	if !strings.HasSuffix(link(n.Post, "Runbook"), "/docs/runbooks/"+n.alert+".md") {
@@ -149,7 +150,7 @@ func checkResolved(t *testing.T, all []notification, route, name, alert string, 
 			took = max(took, tr.Recovery)
 		}
 	}
-	over := regexp.MustCompile(`\*` + alert + `\* is over after .*; outage: ([0-9a-z. ]+)\.`)
+	over := regexp.MustCompile(`\*` + alert + `\* is over after .*; outage, as sampled: ([0-9a-z. ]+)\.`)
 	for _, n := range all {
 		if n.route != route || n.incident != name || n.alert != alert || !n.resolved {
 			continue

@@ -30,6 +30,9 @@ func minutes(n float64) time.Duration { return time.Duration(n * by * float64(ti
 // routes are the ways of metrics into Prometheus; a process of each plays every incident.
 var routes = []string{"scraped", "otlp"}
 
+// processes there are by each route, of those that are there at the same time.
+const processes = 5
+
 // shop is the service whose process has the incidents.
 func shop(route string) string { return "shop-" + route }
 
@@ -39,7 +42,7 @@ type theatre struct {
 	scale  *timescale.Scale
 	slack  *receiver.Receiver
 	binary string
-	pages  map[string][3]string // addresses, by route
+	pages  map[string][]string // addresses, by route
 	began  time.Time
 }
 
@@ -55,11 +58,11 @@ func openTheatre(t *testing.T) *theatre {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = slack.Close() })
-	th := &theatre{scale: scale, slack: slack, pages: make(map[string][3]string), binary: child.Build(t, "./internal/incident/program")}
-	addresses := stack.FreeAddresses(t, 3*len(routes))
+	th := &theatre{scale: scale, slack: slack, pages: make(map[string][]string), binary: child.Build(t, "./internal/incident/program")}
+	addresses := stack.FreeAddresses(t, processes*len(routes))
 	var targets []stack.Target
 	for i, route := range routes {
-		th.pages[route] = [3]string(addresses[3*i:])
+		th.pages[route] = addresses[processes*i : processes*(i+1)]
 		if route == "scraped" {
 			for _, address := range th.pages[route] {
 				targets = append(targets, stack.Target{Address: address, Job: shop(route)})

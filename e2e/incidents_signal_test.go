@@ -44,7 +44,7 @@ func (th *theatre) delays(t *testing.T, accounts map[string]incident.Account) ma
 // delay that people ask about.
 var trips = map[string]string{
 	incident.CleanOutage: open, incident.StuckOpen: open, incident.NotRecovering: open, incident.SlowRecovery: open,
-	incident.FleetOutage: fleetOpen, incident.ForgottenOpen: open,
+	incident.FleetOutage: fleetOpen, incident.BrokenReplica: open, incident.ForgottenOpen: open,
 }
 
 // firstPages are the delays from a trip to the first page of it.

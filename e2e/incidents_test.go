@@ -23,6 +23,7 @@ const (
 	alertPrefix    = "CircuitBreaker"
 	open           = "CircuitBreakerOpen"
 	fleetOpen      = "CircuitBreakerFleetOpen"
+	disagree       = "CircuitBreakerReplicasDisagree"
 	flapping       = "CircuitBreakerFlapping"
 	failureRate    = "CircuitBreakerHighFailureRate"
 	blocked        = "CircuitBreakerTrafficBlocked"
@@ -44,6 +45,7 @@ var expected = matrix.Matrix{
 	incident.NotRecovering:     {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, notRecovering: matrix.Paged},
 	incident.SlowRecovery:      {open: matrix.Paged, failureRate: matrix.Fired, blocked: matrix.Fired, slowRecovery: matrix.Paged},
 	incident.FleetOutage:       {fleetOpen: matrix.Paged, open: matrix.Fired, failureRate: matrix.Held, blocked: matrix.Held},
+	incident.BrokenReplica:     {open: matrix.Paged, disagree: matrix.Paged, notRecovering: matrix.Fired},
 	incident.ForgottenDisabled: {overrideLeftOn: matrix.Paged},
 	incident.ForgottenOpen:     {open: matrix.Paged, blocked: matrix.Fired, stuckOpen: matrix.Paged, overrideLeftOn: matrix.Fired},
 	incident.TelemetryGone:     {telemetryGone: matrix.Paged},
@@ -55,8 +57,8 @@ var expected = matrix.Matrix{
 // order is how incidents are shown, and by which none is forgotten.
 var order = []string{
 	incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
-	incident.SlowRecovery, incident.FleetOutage, incident.ForgottenDisabled, incident.ForgottenOpen, incident.TelemetryGone,
-	incident.Restart, incident.QuietHalfOpen, incident.HealthyDay,
+	incident.SlowRecovery, incident.FleetOutage, incident.BrokenReplica, incident.ForgottenDisabled, incident.ForgottenOpen,
+	incident.TelemetryGone, incident.Restart, incident.QuietHalfOpen, incident.HealthyDay,
 }
 
 // story is how long it takes, in minutes of its own: an override is left on for an hour, and what is silent has to be
@@ -101,17 +103,20 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 	for _, route := range routes {
 		main[route] = th.enter(t, route, 0, incident.Plan{Scripts: []string{
 			incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
-			incident.SlowRecovery, incident.FleetOutage, incident.ForgottenDisabled, incident.ForgottenOpen,
-			incident.QuietHalfOpen, incident.HealthyDay,
+			incident.SlowRecovery, incident.FleetOutage, incident.BrokenReplica, incident.ForgottenDisabled,
+			incident.ForgottenOpen, incident.QuietHalfOpen, incident.HealthyDay,
 		}})
 		second[route] = th.enter(t, route, 1, incident.Plan{Scripts: []string{incident.FleetOutage, incident.TelemetryGone}})
 		third[route] = th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}})
+		for _, sibling := range []int{3, 4} {
+			th.enter(t, route, sibling, incident.Plan{Scripts: []string{incident.BrokenReplica}, Well: []string{incident.BrokenReplica}})
+		}
 	}
 	// In the middle of an outage the third process is restarted, by which its breaker is closed.
 	for _, route := range routes {
 		accounts[route] = th.when(t, third[route], incident.Restart+" is to happen", func(a incident.Account) bool { return len(a.Onsets) > 0 })
 		third[route].End(t)
-		th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}, Idle: true})
+		th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}, Well: []string{incident.Restart}})
 	}
 	// When the fleet is well again, the second is killed.
 	for _, route := range routes {

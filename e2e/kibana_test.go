@@ -305,7 +305,7 @@ func (s *shift) found(t *testing.T) map[string]foundBy {
 		"openings": {hits: openings, numbers: none},
 		"events-over-time": {numbers: map[string]float64{
 			"payments/circuit_opened": 2, "payments/circuit_half_open": 3, "payments/circuit_reopened": 1,
-			"payments/circuit_closed": 2, "payments/circuit_state_change": 2, "inventory/circuit_opened": 2,
+			"payments/circuit_closed": 2, "payments/circuit_state_change": 2, "payments/circuit_control": 2, "inventory/circuit_opened": 2,
 			"search/circuit_state_change": 1, "search/circuit_would_open": 1,
 			"mail/circuit_opened": 3, "mail/circuit_half_open": 3, "mail/circuit_closed": 3,
 		}},
@@ -335,6 +335,10 @@ func (s *shift) found(t *testing.T) map[string]foundBy {
 		"overrides": {hits: []string{
 			hit("circuit_state_change", "payments", payInEU, nowhere), hit("circuit_state_change", "payments", payInEU, nowhere),
 			hit("circuit_state_change", "search", searchAPI, nowhere),
+		}, numbers: none},
+		"audit": {hits: []string{
+			hit("circuit_control", "payments", payInEU, nowhere), hit("circuit_control", "", "", nowhere),
+			hit("circuit_control", "payments", payInEU, nowhere),
 		}, numbers: none},
 	}
 }

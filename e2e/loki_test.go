@@ -239,6 +239,26 @@ func numberOf(value float64, labels map[string]string) string {
 	return strings.Join(append(parts, strconv.FormatFloat(value, 'g', -1, 64)), " ")
 }
 
+// firstOpenings are when each process first opened a breaker, in Unix milliseconds.
+func (s *shift) firstOpenings(service, endpoint string) (numbers []string) {
+	first := map[string]time.Time{}
+	for _, e := range s.opened {
+		process := "service_name=" + e.by.name + " service_instance_id=" + e.by.instance
+		if at, found := first[process]; e.Service == service && e.Endpoint == endpoint && (!found || e.At.Before(at)) {
+			first[process] = e.At
+		}
+	}
+	for process, at := range first {
+		labels := map[string]string{}
+		for pair := range strings.FieldsSeq(process) {
+			key, value, _ := strings.Cut(pair, "=")
+			labels[key] = value
+		}
+		numbers = append(numbers, numberOf(float64(at.UnixMilli()), labels))
+	}
+	return numbers
+}
+
 // answers are what each query of the file has to find of the shift.
 func (s *shift) answers(t *testing.T) map[string]asked {
 	t.Helper()
@@ -327,12 +347,15 @@ func (s *shift) answers(t *testing.T) map[string]asked {
 			number(2, about("inventory", stockAPI, "service_name=checkout")...),
 			number(1, about("mail", mailAPI, "service_name=checkout")...),
 		}},
+		"first-to-open": {values: ofPayments, at: now, want: s.firstOpenings("payments", payAPI)},
 		"events-over-time": {at: now, want: []string{
 			number(2, "service=payments", "event_type=circuit_opened"),
 			number(3, "service=payments", "event_type=circuit_half_open"),
 			number(1, "service=payments", "event_type=circuit_reopened"),
 			number(2, "service=payments", "event_type=circuit_closed"),
 			number(2, "service=payments", "event_type=circuit_state_change"),
+			number(2, "service=payments", "event_type=circuit_control"),
+			number(1, "event_type=circuit_control"),
 			number(2, "service=inventory", "event_type=circuit_opened"),
 			number(1, "service=search", "event_type=circuit_state_change"),
 			number(1, "service=search", "event_type=circuit_would_open"),
@@ -365,6 +388,11 @@ func (s *shift) answers(t *testing.T) map[string]asked {
 		}},
 		"overrides-in-force": {at: now, want: []string{
 			number(2, about("search", searchAPI, "service_name=checkout", "service_instance_id=checkout-1")...),
+		}},
+		"audit": {at: now, want: []string{
+			line(checkout, nowhere, "applied 192.0.2.1 ann force_open payments "+payInEU+": "+forcedReason),
+			line(checkout, nowhere, "refused 192.0.2.1    : unauthorized"),
+			line(checkout, nowhere, "applied 192.0.2.1 ann reset payments "+payInEU+": "+resetReason),
 		}},
 		"would-have-opened": {at: now, want: []string{line(checkout, s.shadow, "circuit_would_open search "+searchAPI)}},
 		"held-back":         {at: now, want: []string{number(s.held(t), about("bulk", bulkAPI)...)}},

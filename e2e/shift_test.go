@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/collector"
+	"github.com/otelbreaker/otelbreaker/control"
 	"github.com/otelbreaker/otelbreaker/logs"
 )
 
@@ -118,6 +121,32 @@ func (g *guarded) blocks(t *testing.T, n int) {
 	}
 }
 
+// controlled gives a way to operate the breaker, by a control over HTTP that lets one operator in.
+func (g *guarded) controlled(t *testing.T, operator, token string) (operate func(status int, token, action, reason string)) {
+	t.Helper()
+	handler, err := control.Handler([]control.Source{g.Breaker}, control.WithToken(operator, token),
+		control.WithLoggerProvider(g.by.pipeline.LoggerProvider()), control.WithSlog(g.by.slog))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := g.Snapshot()
+	return func(status int, token, action, reason string) {
+		t.Helper()
+		order, err := json.Marshal(map[string]string{"action": action, "service": names.Service, "endpoint": names.Endpoint, "reason": reason})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/control/circuit-breakers", bytes.NewReader(order))
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Authorization", "Bearer "+token)
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if answer.Code != status {
+			t.Fatalf("%s of %s was answered with %d, want %d: %s", action, names.Service, answer.Code, status, answer.Body)
+		}
+	}
+}
+
 // awaits returns the transition to a state, which has to be the next one.
 func (g *guarded) awaits(t *testing.T, want breaker.State) breaker.Event {
 	t.Helper()
@@ -162,7 +191,9 @@ type shift struct {
 const (
 	payAPI, payInEU, stockAPI   = "https://pay.example", "https://pay-eu.example", "https://stock.example:8443"
 	searchAPI, mailAPI, bulkAPI = "https://search.example", "smtp://mail.example:25", "https://bulk.example"
-	forcedNote                  = "migration of the database, ann"
+	forcedReason                = "migration of the database"
+	forcedNote                  = forcedReason + " (by ann)"
+	resetReason                 = "migration is over"
 	disabledNote                = "index is rebuilt, bob"
 	ownLine                     = "asking payments; circuit_opened is only a word of this line"
 )
@@ -180,10 +211,13 @@ func work(t *testing.T, endpoint string) *shift {
 
 	// An operator forces a breaker of the same service open, and lets it go again.
 	g := checkout.guards(t, breaker.Config{Service: "payments", Endpoint: payInEU})
-	g.ForceOpen(forcedNote)
+	annsToken := strings.Repeat("a", control.MinTokenLength)
+	operate := g.controlled(t, "ann", annsToken)
+	operate(http.StatusOK, annsToken, "force_open", forcedReason)
 	g.awaits(t, breaker.Open)
 	g.blocks(t, 2)
-	g.Reset()
+	operate(http.StatusUnauthorized, "a guess", "reset", "none of yours")
+	operate(http.StatusOK, annsToken, "reset", resetReason)
 	s.closed = append(s.closed, turn{Event: g.awaits(t, breaker.Closed), by: checkout})
 	flushed(t, g)
 

@@ -1,7 +1,7 @@
 // Package health serves what circuit breakers are doing right now, for people and for programs that would rather ask
 // one service than a metrics server.
 //
-//	http.Handle("GET /health/circuit-breakers", health.Handler(transport.Breakers()))
+//	http.Handle("GET /health/circuit-breakers", health.Handler(guarded.Breakers()))
 //
 // The answer is JSON: a timestamp (RFC 3339, UTC) and, under circuit_breakers, by service and then by endpoint, what
 // each breaker does, why, since when, and when the next probe goes through. Times are RFC 3339 in UTC; durations in the

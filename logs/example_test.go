@@ -3,9 +3,12 @@ package logs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	stdlog "log"
 	"log/slog"
 	"os"
+
+	"go.opentelemetry.io/otel/log/noop"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/logs"
@@ -64,4 +67,39 @@ func ExampleWithFailures() {
 	// {"level":"WARN","msg":"Circuit breaker counted a failed call","event_type":"call_failed","state":"closed","error.type":"timeout"}
 	// {"level":"WARN","msg":"Circuit breaker counted a failed call","event_type":"call_failed","state":"closed","error.type":"*errors.errorString"}
 	// {"level":"WARN","msg":"Circuit breaker opened","event_type":"circuit_opened","error.type":"*errors.errorString"}
+}
+
+// Records to two places, and never more than a few a minute of a breaker that flaps.
+func ExampleWithLimit() {
+	listener := logs.NewListener(
+		logs.WithLoggerProvider(noop.NewLoggerProvider()), // yours
+		logs.WithSlog(slog.Default()),
+		logs.WithLimit(30),
+		logs.WithFailureLimit(600)) // failed calls, too
+	b, err := breaker.New(breaker.Config{Service: "payments"}, listener)
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	fmt.Println(b.State())
+	// Output: closed
+}
+
+// A listener of one's own writes under the names that the records have.
+func ExampleAttributes() {
+	b, err := breaker.New(breaker.Config{Service: "payments", FailureThreshold: 1}, breaker.ListenerFunc(func(e breaker.Event) {
+		for _, a := range logs.Attributes(e) {
+			if a.Key == "service" || a.Key == "new_state" || a.Key == "reason" {
+				fmt.Println(a.Key, a.Value.AsString())
+			}
+		}
+	}))
+	if err != nil {
+		stdlog.Fatal(err)
+	}
+	_ = b.Do(context.Background(), func(context.Context) error { return errors.New("connection refused") })
+	_ = b.Flush(context.Background())
+	// Output:
+	// service payments
+	// new_state open
+	// reason consecutive_failures
 }

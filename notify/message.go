@@ -198,6 +198,12 @@ func reasonText(r breaker.Reason) string {
 		return "the probe failed"
 	case breaker.RuleProbeTimeout:
 		return "the probe did not end in time"
+	case breaker.RuleFleetQuorum:
+		return fmt.Sprintf("%s %% of the replicas have opened (threshold %s %%)", number(100*r.Observed), number(100*r.Threshold))
+	case breaker.RuleFleetLeader:
+		return "another replica has opened"
+	case breaker.RuleFleetRecovered:
+		return "another replica's probe succeeded"
 	case breaker.RuleProbesSucceeded:
 		return fmt.Sprintf("successful probes %s of %s", number(r.Observed), number(r.Threshold))
 	}

@@ -261,6 +261,9 @@ func TestReasonsAreToldWithTheirNumbers(t *testing.T) {
 			{Rule: breaker.RuleFailureRate, Observed: 0.625, Threshold: 0.5},
 			{Rule: breaker.RuleSlowCallRate, Observed: 1, Threshold: 0.333333},
 			{Rule: breaker.RuleProbeTimeout, Observed: 1, Threshold: 1},
+			{Rule: breaker.RuleFleetQuorum, Observed: 0.6, Threshold: 0.5},
+			{Rule: breaker.RuleFleetLeader, Observed: 1, Threshold: 1},
+			{Rule: breaker.RuleFleetRecovered, Observed: 1, Threshold: 1},
 			{Rule: "a rule to come"},
 		} {
 			c := &circuit{to: s, service: fmt.Sprint("s", i)}
@@ -268,7 +271,8 @@ func TestReasonsAreToldWithTheirNumbers(t *testing.T) {
 		}
 		later(10 * time.Second)
 		want(t, r.texts(t), "failure rate 62.5 % (threshold 50 %)", "slow calls 100 % (threshold 33.33 %)",
-			"the probe did not end in time", "a rule to come")
+			"the probe did not end in time", "60 % of the replicas have opened (threshold 50 %)", "another replica has opened",
+			"another replica's probe succeeded", "a rule to come")
 	})
 }
 

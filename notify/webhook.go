@@ -24,7 +24,7 @@ import (
 // payloadVersion is the field version of the JSON. It grows when a field is renamed or removed; new ones may come.
 const payloadVersion = 1
 
-// Webhook posts every transition as JSON, with the names of the log records (see docs/telemetry.md), and version, id,
+// Webhook posts every transition as JSON, with the names of the log records (see docs/telemetry-logs.md), and version, id,
 // time, trace_id, span_id, instance, and dashboard_url, runbook_url and trace_url where there are templates for them.
 // Nothing is gathered. It may listen to any number of breakers and groups, and be used concurrently.
 type Webhook struct{ courier *courier }

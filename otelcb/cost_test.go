@@ -93,7 +93,7 @@ func BenchmarkDo(b *testing.B) {
 	})
 }
 
-// BenchmarkBlocked is a rejected call, which a trace wants to know of, where there is no trace that is recorded.
+// BenchmarkBlocked is a blocked call, which a trace wants to know of, where there is no trace that is recorded.
 func BenchmarkBlocked(b *testing.B) {
 	for _, c := range []struct {
 		name     string

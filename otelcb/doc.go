@@ -87,4 +87,11 @@
 // the breaker there was no call, and the outage is a root span.
 //
 // Each [Registration] writes these, so a source observed under two meter providers has them twice.
+//
+// # Log records
+//
+// None, unless they are asked for: [WithLogs] has package logs write them through OpenTelemetry, [WithSlog] to a logger
+// of log/slog as well.
+//
+//	registration, err := otelcb.Observe(b, otelcb.WithSlog(slog.Default()))
 package otelcb

@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
+	"os"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
 
@@ -27,6 +31,32 @@ func ExampleObserve() {
 	err = b.Do(context.Background(), func(context.Context) error { return nil })
 	fmt.Println(err)
 	// Output: <nil>
+}
+
+// A program without OTLP sees the log records in its own log. They go through OpenTelemetry as well.
+func ExampleWithSlog() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { // for the sake of a short example
+			if a.Key == slog.MessageKey || a.Key == "service" || a.Key == "reason" || a.Key == "error.type" {
+				return a
+			}
+			return slog.Attr{}
+		},
+	}))
+	b, err := breaker.New(breaker.Config{Service: "payments", FailureThreshold: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	registration, err := otelcb.Observe(b, otelcb.WithSlog(logger))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = registration.Unregister() }()
+
+	_ = b.Do(context.Background(), func(context.Context) error { return context.DeadlineExceeded })
+	_ = b.Flush(context.Background()) // records are written off the call
+	// Output:
+	// msg="Circuit breaker opened" service=payments reason=consecutive_failures error.type=timeout
 }
 
 // A group is observed as a whole, the breakers that it will make later included.
@@ -61,4 +91,22 @@ func ExampleObserve_group() {
 	// Unordered output:
 	// https://eu.search.example 0
 	// https://us.search.example 2
+}
+
+// Log records besides, providers of one's own, and an SDK whose limit of series was raised.
+func ExampleWithLogs() {
+	g, err := breaker.NewGroup(breaker.Config{Service: "search"}, breaker.WithMaxEndpoints(1_000))
+	if err != nil {
+		log.Fatal(err)
+	}
+	registration, err := otelcb.Observe(g,
+		otelcb.WithLogs(logs.WithFailures()),
+		otelcb.WithTracerProvider(sdktrace.NewTracerProvider()),
+		otelcb.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithCardinalityLimit(10_000))),
+		otelcb.WithCardinalityLimit(10_000)) // as the SDK's, which does not tell
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(registration.Unregister())
+	// Output: <nil>
 }

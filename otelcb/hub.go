@@ -56,6 +56,7 @@ func register(src Source, c config) (*Registration, error) {
 	if err := each(src, func(b *breaker.Breaker) { found = append(found, b) }); err != nil {
 		return nil, err
 	}
+	records := c.records()
 	hubs.Lock()
 	defer hubs.Unlock()
 	h, err := hubOf(c)
@@ -69,8 +70,8 @@ func register(src Source, c config) (*Registration, error) {
 		h.limit.set(*c.limit)
 	}
 	listeners := []breaker.Listener{newListener(h, c.tracers)}
-	if c.logs != nil {
-		listeners = append(listeners, c.logs)
+	if records != nil {
+		listeners = append(listeners, records)
 	}
 	r := &Registration{source: src, hub: h, events: newSubscriber(src, found, listeners...)}
 	all := append(slices.Clone(*h.observed.Load()), r)

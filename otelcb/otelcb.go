@@ -3,6 +3,7 @@ package otelcb
 import (
 	"fmt"
 	"iter"
+	"log/slog"
 	"reflect"
 
 	"go.opentelemetry.io/otel"
@@ -50,8 +51,9 @@ type config struct {
 	meters  metric.MeterProvider
 	global  bool // meters is the global provider
 	tracers trace.TracerProvider
-	logs    breaker.Listener // nil: none
-	limit   *int             // nil: not given
+	logs    []logs.Option // nil: not given
+	slog    *slog.Logger  // nil: none
+	limit   *int          // nil: not given
 }
 
 // WithMeterProvider has metrics reported to p; nil means the global provider, also one that is set later, which is
@@ -73,13 +75,33 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 }
 
 // WithLogs has log records written for the same breakers, as [logs.NewListener] with these options writes them: without
-// an option, through the global logger provider. Default is none. Breakers that have such a listener already would have
-// each record twice.
+// an option, through the global logger provider, and so nowhere in a program without an OpenTelemetry SDK that takes log
+// records: see [WithSlog]. Default is none. Breakers that have such a listener already would have each record twice.
 func WithLogs(opts ...logs.Option) Option {
 	return option(func(c config) config {
-		c.logs = logs.NewListener(opts...)
+		c.logs = append([]logs.Option{}, opts...) // not nil
 		return c
 	})
+}
+
+// WithSlog is [WithLogs] that writes the log records to this logger as well. Options of WithLogs, if that is given too,
+// hold for both; and [logs.WithSlog] among them names the logger in place of this one. Default, and nil, is none.
+func WithSlog(l *slog.Logger) Option {
+	return option(func(c config) config {
+		c.slog = l
+		return c
+	})
+}
+
+// records is the listener that writes the log records; nil where none are to be written.
+func (c config) records() breaker.Listener {
+	switch {
+	case c.slog != nil:
+		return logs.NewListener(append([]logs.Option{logs.WithLoggerProvider(nil), logs.WithSlog(c.slog)}, c.logs...)...)
+	case c.logs != nil:
+		return logs.NewListener(c.logs...)
+	}
+	return nil
 }
 
 // WithCardinalityLimit tells how many attribute sets of one instrument the SDK keeps apart, 0 for as many as there are.

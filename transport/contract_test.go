@@ -54,7 +54,7 @@ func TestG10_ARejectedRequestIsClosedOnceUnreadAndNotSent(t *testing.T) {
 			t.Fatalf("error is %v (%T)", err, err)
 		}
 		if rejection.Endpoint != r.server.URL || rejection.State != breaker.Open {
-			t.Errorf("rejected by %s, %v", rejection.Endpoint, rejection.State)
+			t.Errorf("blocked by %s, %v", rejection.Endpoint, rejection.State)
 		}
 		if reads, closes := body.reads.Load(), body.closes.Load(); reads != 0 || closes != 1 {
 			t.Errorf("body: %d reads, %d closes; want 0 and 1", reads, closes)
@@ -62,7 +62,7 @@ func TestG10_ARejectedRequestIsClosedOnceUnreadAndNotSent(t *testing.T) {
 		if n := served.Load(); n != 0 {
 			t.Errorf("the server got %d requests", n)
 		}
-		expect(t, r.breaker(), "rejected", counts{blocked: 1})
+		expect(t, r.breaker(), "blocked", counts{blocked: 1})
 
 		_, err = r.client.Post(r.server.URL, "text/plain", text("payload"))
 		if !errors.As(err, &rejection) {

@@ -2,10 +2,10 @@
 //
 //	guarded, err := transport.New(otelhttp.NewTransport(http.DefaultTransport))
 //	...
-//	client := &http.Client{Transport: guarded}
+//	client := &http.Client{Transport: guarded, Timeout: 5 * time.Second}
 //	res, err := client.Get("https://payments.example/v1/charges")
 //	if open, ok := errors.AsType[*breaker.OpenError](err); ok {
-//		// not sent: try again in open.RetryAfter()
+//		// not sent: try again in open.RetryAfter(), where that is known
 //	}
 //
 // Metrics, log records and span events leave by the global OpenTelemetry providers, unless options name others.
@@ -37,12 +37,13 @@
 // garbage. An upgrade (101) is judged at its headers. A probe whose stream outlives the lease is a success shortly before
 // the lease ends. Whether a call was slow is judged by the time to the headers.
 //
-// What the caller cancelled is ignored, also while it reads or where it closes a body that it has cancelled; a deadline
-// that passed is a failure, be it the context's or http.Client's Timeout. A request that could not be sent because its
-// method, URL or headers are malformed, or its body is not as long as it says, is ignored too: that tells nothing about
-// the server. So is the rejection of another breaker on the way (see [DefaultClassify]). A request without a proper scheme
-// and host goes past the breakers. A redirect that http.Client follows is a call of its own, of the endpoint that it leads
-// to.
+// A call that never ends never fails, and the transport sets no limit to it: give calls a timeout, by http.Client's Timeout
+// or a deadline of their context. A deadline that passed is a failure, be it the context's or http.Client's Timeout. What
+// the caller cancelled is ignored, also while it reads or where it closes a body that it has cancelled. A request that could
+// not be sent because its method, URL or headers are malformed, or its body is not as long as it says, is ignored too: that
+// tells nothing about the server. So is the rejection of another breaker on the way (see [DefaultClassify]). A request
+// without a proper scheme and host goes past the breakers. A redirect that http.Client follows is a call of its own, of the
+// endpoint that it leads to.
 //
 // The pause that a failing 429 or 503 asks for (Retry-After) lengthens the open period, up to
 // [breaker.Config.MaxRecoveryTimeout].

@@ -41,8 +41,8 @@ func marked(res *http.Response) bool {
 	return res.StatusCode == http.StatusServiceUnavailable && res.Header.Get(RejectionHeader) == rejectionMark
 }
 
-// reject answers a blocked call, by the fallback if there is one.
-func (t *Transport) reject(req *http.Request, err error) (*http.Response, error) {
+// blocked gives the answer to a blocked call, by the fallback if there is one.
+func (t *Transport) blocked(req *http.Request, err error) (*http.Response, error) {
 	rejection, is := err.(*breaker.OpenError) //nolint:errorlint // as the group gives it, wrapped in nothing
 	if t.fallback == nil || !is {
 		if req.Body != nil {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -19,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/internal/signals"
 	"github.com/otelbreaker/otelbreaker/transport"
 )
 
@@ -40,12 +40,12 @@ type telemetry struct {
 	meters  *metric.MeterProvider
 	spans   *tracetest.SpanRecorder
 	tracers *trace.TracerProvider
-	records *records
+	records *signals.Records
 	loggers *log.LoggerProvider
 }
 
 func newTelemetry() *telemetry {
-	t := &telemetry{reader: metric.NewManualReader(), spans: tracetest.NewSpanRecorder(), records: new(records)}
+	t := &telemetry{reader: metric.NewManualReader(), spans: tracetest.NewSpanRecorder(), records: new(signals.Records)}
 	t.meters = metric.NewMeterProvider(metric.WithReader(t.reader))
 	t.tracers = trace.NewTracerProvider(trace.WithSpanProcessor(t.spans))
 	t.loggers = log.NewLoggerProvider(log.WithProcessor(t.records))
@@ -107,29 +107,6 @@ func (tel *telemetry) metrics(t testing.TB) map[string]string {
 		}
 	}
 	return points
-}
-
-// records is a log processor that keeps them.
-type records struct {
-	mu  sync.Mutex
-	all []log.Record
-}
-
-func (r *records) OnEmit(_ context.Context, rec *log.Record) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = append(r.all, rec.Clone())
-	return nil
-}
-
-func (r *records) Enabled(context.Context, log.EnabledParameters) bool { return true }
-func (r *records) Shutdown(context.Context) error                      { return nil }
-func (r *records) ForceFlush(context.Context) error                    { return nil }
-
-func (r *records) list() []log.Record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]log.Record(nil), r.all...)
 }
 
 // rig is a client, guarded, of a server.

@@ -8,11 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
@@ -46,7 +44,7 @@ func (tel *telemetry) said(t *testing.T) map[string][]string {
 	for name, value := range tel.metrics(t) {
 		said["metric"] = append(said["metric"], name+"="+value)
 	}
-	for _, r := range tel.records.list() {
+	for _, r := range tel.records.List() {
 		said["log record"] = append(said["log record"], recordText(r))
 	}
 	for _, s := range tel.spans.Ended() {
@@ -201,119 +199,6 @@ func TestTheFullURLStaysWhereWanted(t *testing.T) {
 	}
 }
 
-// Whoever lets strangers name the hosts: 200,000 of them, with every kind of answer.
-func TestG12_AFloodOfHostsStaysBounded(t *testing.T) {
-	for _, c := range []struct {
-		name        string
-		hosts, most int
-		answer      func(i int) (status int, err error) // of the i-th host
-	}{
-		{"that answer", 5_000, breaker.DefaultMaxEndpoints, func(int) (int, error) { return http.StatusOK, nil }},
-		{"that are down", 20_000, breaker.DefaultMaxEndpoints, func(int) (int, error) { return 0, errors.New("no such host") }},
-		{"of all kinds", 200_000, 32, func(i int) (int, error) {
-			switch i % 4 {
-			case 0:
-				return http.StatusServiceUnavailable, nil
-			case 1:
-				return 0, errors.New("no such host")
-			}
-			return http.StatusOK, nil
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			tel, at := newTelemetry(), 0
-			guarded, _ := stack(t, bare, roundTripper(func(req *http.Request) (*http.Response, error) {
-				if strings.HasPrefix(req.URL.Host, "down") {
-					return nil, errors.New("down")
-				}
-				status, err := c.answer(at)
-				if err != nil {
-					return nil, err
-				}
-				return response(req, status, text("")), nil
-			}), tel, transport.WithConfig(breaker.Config{RecoveryTimeout: time.Hour}), transport.WithMaxEndpoints(c.most))
-			req := request(t, http.MethodGet, "http://a.example", nil)
-			call := func(host string) error {
-				req.URL.Host = host
-				res, err := guarded.RoundTrip(req)
-				if err == nil {
-					_ = res.Body.Close()
-				}
-				return err
-			}
-			const down = 5
-			for i := range down * breaker.DefaultFailureThreshold {
-				if err := call(fmt.Sprintf("down%d.example", i%down)); err == nil {
-					t.Fatal("no error")
-				}
-			}
-
-			var memory, series int // as they were after a twentieth of the flood
-			for at = range c.hosts {
-				_ = call(fmt.Sprintf("h%d.example:%d", at, 1+at%65535))
-				if at != c.hosts/20 && at != c.hosts-1 {
-					continue
-				}
-				if n := len(breakersOf(guarded)); n > c.most+1 {
-					t.Errorf("after %d hosts there are %d breakers", at+1, n)
-				}
-				points := len(tel.metrics(t))
-				if points == 0 || points > (c.most+1)*20 {
-					t.Errorf("after %d hosts there are %d series", at+1, points)
-				}
-				runtime.GC()
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				if series == 0 {
-					memory, series = int(m.HeapAlloc), points
-				} else if grown := int(m.HeapAlloc) - memory; grown > 4<<20 || points > 2*series {
-					t.Errorf("by the rest of the flood the heap has grown by %d bytes, the series from %d to %d", grown, series, points)
-				}
-			}
-			for i := range down {
-				if err := call(fmt.Sprintf("down%d.example", i)); !errors.Is(err, breaker.ErrOpen) {
-					t.Errorf("the flood washed away the breaker that was open: %v", err)
-				}
-			}
-		})
-	}
-}
-
-func TestG12_AFloodSparesTheBreakerOfAStream(t *testing.T) {
-	guarded := mustNew(t, roundTripper(func(req *http.Request) (*http.Response, error) {
-		return response(req, http.StatusOK, text("")), nil
-	}), transport.WithMaxEndpoints(2))
-	stream, err := guarded.RoundTrip(request(t, http.MethodGet, "http://stream.example", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 100 {
-		res, err := guarded.RoundTrip(request(t, http.MethodGet, fmt.Sprintf("http://h%d.example", i), nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-	}
-	_ = stream.Body.Close()
-	expect(t, guarded.Breakers().Get("http://stream.example"), "the stream's end", counts{success: 1})
-}
-
-func TestG12_WhatIsNoHostMakesNoBreaker(t *testing.T) {
-	refused := errors.New("no such host")
-	guarded := mustNew(t, roundTripper(func(*http.Request) (*http.Response, error) { return nil, refused }),
-		transport.WithConfig(tripsAtOnce))
-	for range 3 {
-		for _, url := range []string{"http://" + strings.Repeat("a", 10_000), "http://a<script>b", "http:///path"} {
-			if _, err := guarded.RoundTrip(request(t, http.MethodGet, url, nil)); err != refused {
-				t.Errorf("%.30s: %v", url, err)
-			}
-		}
-	}
-	for _, b := range breakersOf(guarded) {
-		t.Errorf("a breaker was made for %.30s", b.Snapshot().Endpoint)
-	}
-}
-
 func TestABlockedCallLinksToTheCallThatOpened(t *testing.T) {
 	for _, order := range []string{over, under} {
 		tel := newTelemetry()
@@ -393,7 +278,7 @@ func TestACallWithoutASpanHasTheTraceOfTheClientSpan(t *testing.T) {
 	if err := guarded.Breakers().Get("http://a.example").Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	records, spans := tel.records.list(), tel.spans.Ended()
+	records, spans := tel.records.List(), tel.spans.Ended()
 	if len(records) != 1 || len(spans) != 1 {
 		t.Fatalf("%d records, %d spans", len(records), len(spans))
 	}
@@ -415,7 +300,7 @@ func TestFailedCallsAreLoggedOnRequest(t *testing.T) {
 	if err := guarded.Breakers().Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	records, spans := tel.records.list(), tel.spans.Ended()
+	records, spans := tel.records.List(), tel.spans.Ended()
 	if len(records) != 2 || len(spans) != 1 || records[0].EventName() != "call_failed" || records[1].EventName() != "circuit_opened" {
 		t.Fatalf("%d records, %d spans, want a failed call and an opening of one", len(records), len(spans))
 	}
@@ -439,8 +324,8 @@ func TestCloseEndsTheTelemetryAndNothingElse(t *testing.T) {
 	if err := b.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(tel.metrics(t)) == 0 || len(tel.records.list()) != 1 {
-		t.Fatalf("before: %d metrics, %d records", len(tel.metrics(t)), len(tel.records.list()))
+	if len(tel.metrics(t)) == 0 || len(tel.records.List()) != 1 {
+		t.Fatalf("before: %d metrics, %d records", len(tel.metrics(t)), len(tel.records.List()))
 	}
 	for range 2 {
 		if err := guarded.Close(); err != nil {
@@ -457,7 +342,7 @@ func TestCloseEndsTheTelemetryAndNothingElse(t *testing.T) {
 	if m := tel.metrics(t); len(m) != 0 {
 		t.Errorf("metrics go on: %v", m)
 	}
-	if n := len(tel.records.list()); n != 1 {
+	if n := len(tel.records.List()); n != 1 {
 		t.Errorf("records go on: %d", n)
 	}
 	if len(told) != 2 {
@@ -496,7 +381,7 @@ func TestTheGlobalProvidersAreTheDefault(t *testing.T) {
 	if got := tel.metrics(t)["circuit_breaker.state endpoint="+server.URL+",service=127.0.0.1"]; got != "2" {
 		t.Errorf("the state is %q", got)
 	}
-	if n := len(tel.records.list()); n != 1 {
+	if n := len(tel.records.List()); n != 1 {
 		t.Errorf("%d records", n)
 	}
 }

@@ -69,7 +69,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	permit, err := t.breakers.Acquire(ctx, key)
 	if err != nil {
-		return t.reject(req, err)
+		return t.blocked(req, err)
 	}
 	var res *http.Response
 	judged := false

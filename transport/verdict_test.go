@@ -109,7 +109,7 @@ func TestG11_ErrorsAreFailures(t *testing.T) {
 		if err := b.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if e := event.Load(); e == nil || e.To != breaker.Open || e.ErrorType != "*net.OpError" {
+		if e := event.Load(); e == nil || e.To != breaker.Open || e.ErrorType != "connection_refused" {
 			t.Errorf("event is %+v", e)
 		}
 	}

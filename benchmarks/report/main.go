@@ -1,7 +1,8 @@
-// Command report turns what benchstat makes of the results into the tables of docs/benchmarks.md: it reads
-// benchstat -format csv from standard input and replaces what stands between the two marks in the file that it is given.
+// Command report turns what benchstat makes of the results into the tables of docs/benchmarks.md and the short one of
+// the README: it reads benchstat -format csv from standard input and replaces what stands between the two marks in each
+// of the two files that it is given.
 //
-//	benchstat -format csv results/peers.txt | go run ./report ../docs/benchmarks.md
+//	benchstat -format csv results/peers.txt | go run ./report ../docs/benchmarks.md ../README.md
 package main
 
 import (
@@ -17,17 +18,17 @@ const (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: benchstat -format csv RESULTS | report DOCUMENT")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: benchstat -format csv RESULTS | report DOCUMENT README")
 		os.Exit(2)
 	}
-	if err := run(os.Stdin, os.Args[1]); err != nil {
+	if err := run(os.Stdin, os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(1)
 	}
 }
 
-func run(csv io.Reader, path string) error {
+func run(csv io.Reader, path, readme string) error {
 	r, err := parse(csv)
 	if err != nil {
 		return err
@@ -36,6 +37,14 @@ func run(csv io.Reader, path string) error {
 	if err != nil {
 		return err
 	}
+	if err := replace(path, tables); err != nil {
+		return err
+	}
+	return replace(readme, summary.lines(r))
+}
+
+// replace puts text between the marks of a file.
+func replace(path, text string) error {
 	document, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -45,5 +54,5 @@ func run(csv io.Reader, path string) error {
 	if !found || !ended {
 		return fmt.Errorf("%s lacks the marks %q and %q", path, strings.TrimSpace(begin), strings.TrimSpace(end))
 	}
-	return os.WriteFile(path, []byte(before+begin+"\n"+tables+"\n"+end+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n"+text+"\n"+end+after), 0o644)
 }

@@ -46,14 +46,30 @@ geomean,1000,
 `
 
 func TestTables(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "benchmarks.md")
-	if err := os.WriteFile(path, []byte("before\n"+begin+"old\n"+end+"after\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // what it writes it can also replace
-		if err := run(strings.NewReader(stat), path); err != nil {
+	path, readme := filepath.Join(t.TempDir(), "benchmarks.md"), filepath.Join(t.TempDir(), "README.md")
+	for _, path := range []string{path, readme} {
+		if err := os.WriteFile(path, []byte("before\n"+begin+"old\n"+end+"after\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for range 2 { // what it writes it can also replace
+		if err := run(strings.NewReader(stat), path, readme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	short, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "before\n" + begin + `
+|  | closed | from eight goroutines | rolling window | rejected | allocations |
+|---|---:|---:|---:|---:|---:|
+| otelbreaker | 15.0 ns ± 2% | 16.0 ns | 100 ns ± 1% | – | 0 |
+| gobreaker | 116 ns ± 1% | – | – | – | – |
+
+` + end + "after\n"
+	if string(short) != want {
+		t.Errorf("the README's table is\n%s\nwant\n%s", short, want)
 	}
 	document, err := os.ReadFile(path)
 	if err != nil {
@@ -103,7 +119,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		"say their commit": strings.Replace(stat, "commit: abc\n", "", 1),
 		"Limit/harness":    strings.Replace(stat, "1e-09", "fast", 1),
 	} {
-		err := run(strings.NewReader(input), path)
+		err := run(strings.NewReader(input), path, path)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
 		}

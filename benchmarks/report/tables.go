@@ -108,6 +108,18 @@ var tables = []table{
 	},
 }
 
+// summary is the README's.
+var summary = table{
+	corner: "", rows: []string{own, "gobreaker", "failsafe-go", "failsafe-go-executor", "go-resiliency", "go-zero", "hystrix-go"},
+	columns: []column{
+		{"closed", "Call/Closed/", "", seconds},
+		{"from eight goroutines", "Call8/Closed/", "", seconds},
+		{"rolling window", "Call/Window/", "", seconds},
+		{"rejected", "Call/Rejected/", "", seconds},
+		{"allocations", "Call/Closed/", "", allocs},
+	},
+}
+
 func write(r *results) (string, error) {
 	var text strings.Builder
 	m := r.machine
@@ -127,11 +139,16 @@ func write(r *results) (string, error) {
 }
 
 func (t table) write(text *strings.Builder, r *results) {
-	fmt.Fprintf(text, "\n### %s\n\n| %s |", t.title, t.corner)
+	fmt.Fprintf(text, "\n### %s\n\n%s", t.title, t.lines(r))
+}
+
+func (t table) lines(r *results) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "| %s |", t.corner)
 	for _, c := range t.columns {
-		fmt.Fprintf(text, " %s |", c.title)
+		fmt.Fprintf(&text, " %s |", c.title)
 	}
-	fmt.Fprintf(text, "\n|---|%s\n", strings.Repeat("---:|", len(t.columns)))
+	fmt.Fprintf(&text, "\n|---|%s\n", strings.Repeat("---:|", len(t.columns)))
 	for _, row := range t.rows {
 		line, filled := "| "+strings.ReplaceAll(row, "n=", "")+" |", false
 		for _, c := range t.columns {
@@ -143,6 +160,7 @@ func (t table) write(text *strings.Builder, r *results) {
 			text.WriteString(line + "\n")
 		}
 	}
+	return text.String()
 }
 
 func cell(v value, found bool, unit string) string {

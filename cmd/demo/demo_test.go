@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/otelbreaker/otelbreaker/internal/bell"
 	"github.com/otelbreaker/otelbreaker/internal/cli"
 )
 
@@ -29,13 +30,13 @@ type lines struct {
 	t    *testing.T
 	mu   sync.Mutex
 	text bytes.Buffer
-	rung bell
+	rung bell.Bell
 }
 
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.rung.ring()
+	defer l.rung.Ring()
 	return l.text.Write(p)
 }
 
@@ -51,7 +52,7 @@ func (l *lines) await(texts ...string) {
 	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
 	defer cancel()
 	for _, text := range texts {
-		if err := l.rung.until(ctx, func() bool { return strings.Contains(l.String(), text) }); err != nil {
+		if err := l.rung.Until(ctx, func() bool { return strings.Contains(l.String(), text) }); err != nil {
 			l.t.Fatalf("%q was never said, but:\n%s", text, l)
 		}
 	}

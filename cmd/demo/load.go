@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/internal/bell"
 	"github.com/otelbreaker/otelbreaker/transport"
 )
 
@@ -51,7 +52,7 @@ type client struct {
 	counts  map[outcome]uint64
 	calls   []call // the last so many, oldest first
 	keep    int    // so many; 0: all
-	changed bell
+	changed bell.Bell
 }
 
 // newClient makes a client whose calls go through a breaker of their own, in front of an instrumented transport.
@@ -146,7 +147,7 @@ func (c *client) account(made call) {
 	}
 	c.calls = append(c.calls, made)
 	c.mu.Unlock()
-	c.changed.ring()
+	c.changed.Ring()
 }
 
 // seen gives how many calls came to o.

@@ -374,7 +374,7 @@ func TestPage_TakingOverBeforeTheOutage(t *testing.T) {
 	}()
 	said.await("every dependency is healthy")
 	payments := a.deps[0].client // has had the calls that the script waits for besides the time
-	if err := payments.changed.until(t.Context(), func() bool { return payments.seen(success) > 5 }); err != nil {
+	if err := payments.changed.Until(t.Context(), func() bool { return payments.seen(success) > 5 }); err != nil {
 		t.Fatal(err)
 	}
 	ask(t, http.MethodPost, a.url()+"/fault", url.Values{"service": {"inventory"}, "fault": {"latency"}}, nil)

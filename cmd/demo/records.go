@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/otelbreaker/otelbreaker/internal/bell"
 )
 
 // record is a log record of a transition, as it stands in a line of JSON.
@@ -46,7 +48,7 @@ type recorder struct {
 	records []record // the last so many, oldest first
 	keep    int      // so many; 0: all
 	newest  map[string]record
-	changed bell
+	changed bell.Bell
 }
 
 func newRecorder(to io.Writer, keep int) *recorder {
@@ -76,7 +78,7 @@ func (r *recorder) remember(rec record) {
 	if r.told != nil {
 		r.told(rec)
 	}
-	r.changed.ring()
+	r.changed.Ring()
 }
 
 // after gives the records behind the one numbered seq, of those that are kept.

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 )
 
 func TestRecorder(t *testing.T) {
@@ -68,29 +65,4 @@ func TestRecord_Why(t *testing.T) {
 			t.Errorf("%+v is %q, want %q", r, got, want)
 		}
 	}
-}
-
-func TestBell(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b bell
-		b.ring() // nobody waits
-		n := 0
-		done := make(chan error)
-		go func() { done <- b.until(t.Context(), func() bool { n++; return n == 3 }) }()
-		for range 2 {
-			synctest.Wait()
-			b.ring()
-		}
-		if err := <-done; err != nil || n != 3 {
-			t.Errorf("asked %d times, error %v", n, err)
-		}
-		ctx, cancel := context.WithCancelCause(t.Context())
-		go func() { done <- b.until(ctx, func() bool { return false }) }()
-		synctest.Wait()
-		late := errors.New("too late")
-		cancel(late)
-		if err := <-done; err != late {
-			t.Errorf("the end of the wait is %v, want %v", err, late)
-		}
-	})
 }

@@ -134,7 +134,7 @@ type gauge struct {
 // watch reads the gauge now, whenever a record comes, and every so often, until stop closes.
 func (g *gauge) watch(ctx context.Context, stop <-chan struct{}, own outputs, r *recorder, every time.Duration, service string) {
 	for {
-		rung := r.changed.rung()
+		rung := r.changed.Rung()
 		page, err := own.metrics(ctx)
 		g.note(page, err, service)
 		if err != nil {

@@ -81,7 +81,7 @@ func (s *script) play(ctx context.Context) error {
 func (s *script) perform(ctx context.Context) error {
 	target, from := s.stage.target, s.stage.records.count()
 	happens := func(eventType string, enough func(times int) bool) error {
-		err := s.stage.records.changed.until(ctx, func() bool {
+		err := s.stage.records.changed.Until(ctx, func() bool {
 			return enough(s.stage.records.times(from, target.name, eventType))
 		})
 		if err != nil {
@@ -93,7 +93,7 @@ func (s *script) perform(ctx context.Context) error {
 	healthy := func() error {
 		enough := target.seen(success) + 3
 		pause(ctx, s.calm)
-		err := target.changed.until(ctx, func() bool { return target.seen(success) >= enough })
+		err := target.changed.Until(ctx, func() bool { return target.seen(success) >= enough })
 		if err != nil {
 			return fmt.Errorf("waiting for calls of %s to succeed: %w", target.name, err)
 		}

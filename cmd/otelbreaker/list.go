@@ -48,8 +48,8 @@ func newList(c *client) *cobra.Command {
 		Use:   "list",
 		Short: "List the breakers, those that are open first",
 		Long: `list prints the breakers of a program, those that are open first: their state, the calls a second and the share of
-them that was blocked (over the last minute), failed calls in all, and what operators have done. With --json it prints
-the health page.
+them that was blocked, both over the last minute (1M), the failed calls since the breaker was made, and what operators
+have done. With --json it prints the health page.
 ` + environment + cli.Codes(ownCodes),
 		Example: `  otelbreaker list --url https://shop.example
   otelbreaker list --state open --state half_open
@@ -69,7 +69,8 @@ the health page.
 			case len(all) == 0:
 				fmt.Fprintln(cmd.ErrOrStderr(), "there is no breaker; one comes with the first call of an endpoint")
 			default:
-				fmt.Fprintln(out, strings.Join(table(all, inColour(out)), "\n"))
+				_, cut := terminal(out)
+				fmt.Fprintln(out, strings.Join(table(all, cut, inColour(out)), "\n"))
 			}
 			if failOpen && len(all) > 0 && all[0].State == "open" {
 				return cli.Exit(exitOpen)

@@ -209,6 +209,18 @@ func TestList(t *testing.T) {
 	if !strings.HasSuffix(lines[2], "disabled: trial") {
 		t.Errorf("it lists\n%s", out)
 	}
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != "SERVICE ENDPOINT STATE REQ/S 1M BLOCKED 1M FAILED TOTAL LAST FAILURE NEXT PROBE OVERRIDE" {
+		t.Errorf("the columns are %s", got)
+	}
+	// A pipe gets everything: names of any length, and the end of a note, which says until when it holds.
+	long := strings.Repeat("long.", 30) + "example"
+	p.inventory.Get("https://" + long).ForceOpen("migration of all that there is (by somebody with a name, until 2026-11-25T00:51:11Z)")
+	for _, whole := range []string{"https://" + long + " ", "until 2026-11-25T00:51:11Z)\n"} {
+		if out := expect(t, 0, nil, "list", "--service", "inventory"); !strings.Contains(out, whole) {
+			t.Errorf("%q is not whole in\n%s", whole, out)
+		}
+	}
+	p.inventory.Get("https://" + long).Reset()
 	if strings.Contains(out, "\x1b") {
 		t.Errorf("what is no terminal gets colours: %q", out)
 	}

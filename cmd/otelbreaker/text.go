@@ -78,8 +78,12 @@ func (r row) urgency() int {
 	}
 }
 
-// cells are what a table shows of it.
-func (r row) cells() []string {
+// cells are what a table shows of it. The last one pushes nothing off, and is whole.
+func (r row) cells(cut bool) []string {
+	name := inert
+	if cut {
+		name = func(text string) string { return shortened(inert(text)) }
+	}
 	probe := ""
 	if r.NextProbeInSeconds != nil {
 		probe = fmt.Sprintf("%.1fs", *r.NextProbeInSeconds)
@@ -96,19 +100,19 @@ func (r row) cells() []string {
 		}
 	}
 	return []string{
-		shortened(inert(r.service)), shortened(inert(r.endpoint)), inert(r.State), fmt.Sprintf("%.1f", r.Performance.RequestsPerSecond),
-		fmt.Sprintf("%.0f%%", 100*r.Performance.BlockRate), fmt.Sprint(r.FailureCount), failed, probe, shortened(inert(override)),
+		name(r.service), name(r.endpoint), inert(r.State), fmt.Sprintf("%.1f", r.Performance.RequestsPerSecond),
+		fmt.Sprintf("%.0f%%", 100*r.Performance.BlockRate), fmt.Sprint(r.FailureCount), failed, probe, inert(override),
 	}
 }
 
-var heading = []string{"SERVICE", "ENDPOINT", "STATE", "REQ/S", "BLOCKED", "FAILED", "LAST FAILURE", "NEXT PROBE", "OVERRIDE"}
+var heading = []string{"SERVICE", "ENDPOINT", "STATE", "REQ/S 1M", "BLOCKED 1M", "FAILED TOTAL", "LAST FAILURE", "NEXT PROBE", "OVERRIDE"}
 
-// table aligns rows by the characters of their cells. text/tabwriter would do, but for the colour of a state, which it
+// table aligns rows by the characters of their cells. On a terminal, long names are cut; what is read by a program is whole. text/tabwriter would do, but for the colour of a state, which it
 // counts as characters.
-func table(all []row, colour bool) []string {
+func table(all []row, cut, colour bool) []string {
 	lines := [][]string{heading}
 	for _, r := range all {
-		lines = append(lines, r.cells())
+		lines = append(lines, r.cells(cut))
 	}
 	width := make([]int, len(heading))
 	for _, cells := range lines {

@@ -109,7 +109,7 @@ func (s *painting) failed(error) {
 func (s *painting) paint(title string) {
 	width, height := s.size()
 	all := s.last.rows()
-	lines := append([]string{title}, table(all, s.colour)...)
+	lines := append([]string{title}, table(all, true, s.colour)...)
 	if most := max(3, height-1); len(lines) > most {
 		lines = append(lines[:most-1], fmt.Sprintf("and %d more", len(lines)-most+1))
 	}

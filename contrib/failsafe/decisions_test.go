@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	peer "github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 
 	"github.com/otelbreaker/otelbreaker/contrib/failsafe"
+	"github.com/otelbreaker/otelbreaker/internal/signals"
 )
 
 var (
@@ -148,25 +147,13 @@ func (s *subject) play(r *rand.Rand) (log []string) {
 // Calls of all kinds go through failsafe-go's breaker and through the adapter, with the same settings: results, panics,
 // states, metrics and what listeners are told must be the same.
 func TestItDecidesAsFailsafeDoes(t *testing.T) {
-	for seed := range uint64(80) {
-		var logs, told [2][]string
-		for i := range 2 {
-			synctest.Test(t, func(t *testing.T) {
-				s, r := &subject{}, rand.New(rand.NewPCG(seed, 3))
-				if i == 0 {
-					s.cb = set(circuitbreaker.NewBuilder[int](), s, r).Build()
-				} else {
-					s.cb = mustBuild(t, set(failsafe.NewBuilder[int](), s, r))
-				}
-				logs[i] = s.play(r)
-				told[i] = s.told
-			})
+	signals.SameDecisions(t, 80, func(t *testing.T, r *rand.Rand, adapted bool) (log, told []string) {
+		s := &subject{}
+		if adapted {
+			s.cb = mustBuild(t, set(failsafe.NewBuilder[int](), s, r))
+		} else {
+			s.cb = set(circuitbreaker.NewBuilder[int](), s, r).Build()
 		}
-		if !slices.Equal(logs[0], logs[1]) || !slices.Equal(told[0], told[1]) {
-			t.Fatalf("seed %d:\nbare    %q\nadapted %q\nbare told    %q\nadapted told %q", seed, logs[0], logs[1], told[0], told[1])
-		}
-		if len(told[0]) == 0 {
-			t.Errorf("seed %d: nothing happened", seed)
-		}
-	}
+		return s.play(r), s.told
+	})
 }

@@ -10,7 +10,7 @@
 //	client := &http.Client{Transport: failsafehttp.NewRoundTripper(nil, cb)} // as before
 //
 // What Build gives is a [circuitbreaker.CircuitBreaker], for use alone or as a policy among others. Results, errors and
-// panics come back as they are: a refused call has failsafe-go's own ErrOpen.
+// panics come back as they are: a blocked call has failsafe-go's own ErrOpen.
 //
 // # What stays
 //

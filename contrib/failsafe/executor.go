@@ -29,14 +29,14 @@ func (cb *CircuitBreaker[R]) ToExecutor(typeToken R) any {
 // Apply counts what panics or ends the goroutine, of which failsafe-go itself never hears.
 func (e *executor[R]) Apply(inner func(failsafe.Execution[R]) *common.PolicyResult[R]) func(failsafe.Execution[R]) *common.PolicyResult[R] {
 	return e.BaseExecutor.Apply(func(exec failsafe.Execution[R]) (result *common.PolicyResult[R]) {
-		defer e.unless(&result, exec)
+		defer func() { e.unless(result != nil, exec) }()
 		return inner(exec)
 	})
 }
 
-// unless counts a failure where there is no result.
-func (e *executor[R]) unless(result **common.PolicyResult[R], exec failsafe.Execution[R]) {
-	if *result == nil {
+// unless counts a failure of a call that was let through and will not be counted otherwise.
+func (e *executor[R]) unless(counted bool, exec failsafe.Execution[R]) {
+	if !counted {
 		e.cb.mirror.Late(contextOf(exec), breaker.Result{Outcome: breaker.Failure, ErrorType: breaker.ErrorTypePanic})
 	}
 }
@@ -53,31 +53,25 @@ func (e *executor[R]) PreExecute(exec policy.ExecutionInternal[R]) (refused *com
 // IsFailure is the peer's.
 func (e *executor[R]) IsFailure(result R, err error) bool { return e.cb.judge(result, err) }
 
-// OnSuccess tells the builder's listener, and then records.
-func (e *executor[R]) OnSuccess(exec policy.ExecutionInternal[R], result *common.PolicyResult[R]) {
-	var told *common.PolicyResult[R]
-	func() {
-		defer e.unless(&told, exec)
-		if tell := e.cb.known.onSuccess; tell != nil {
-			tell(failsafe.ExecutionEvent[R]{ExecutionAttempt: exec.CopyWithResult(result)})
-		}
-		told = result
-	}()
-	e.cb.count(cause{ctx: contextOf(exec)}, breaker.Success, func() { e.peer.OnSuccess(exec, result) })
-}
-
-// OnFailure tells the builder's listener, and then records.
-func (e *executor[R]) OnFailure(exec policy.ExecutionInternal[R], result *common.PolicyResult[R]) *common.PolicyResult[R] {
-	var told *common.PolicyResult[R]
-	func() {
-		defer e.unless(&told, exec)
-		if tell := e.cb.known.onFailure; tell != nil {
-			tell(failsafe.ExecutionEvent[R]{ExecutionAttempt: exec.CopyWithResult(result)})
-		}
-		told = result
-	}()
-	by := cause{ctx: contextOf(exec), errorType: breaker.ErrorTypeOf(result.Error)}
-	e.cb.count(by, breaker.Failure, func() { result = e.peer.OnFailure(exec, result) })
+// PostExecute judges the call, tells the builder's listener, and then records. Conditions and listeners are the user's: where
+// one panics, the peer does not record, and the call is counted all the same.
+func (e *executor[R]) PostExecute(exec policy.ExecutionInternal[R], result *common.PolicyResult[R]) *common.PolicyResult[R] {
+	judged := false
+	defer func() { e.unless(judged, exec) }()
+	by, o := cause{ctx: contextOf(exec)}, breaker.Success
+	record, tell := e.peer.OnSuccess, e.cb.known.onSuccess
+	if e.IsFailure(result.Result, result.Error) {
+		by.errorType, o = breaker.ErrorTypeOf(result.Error), breaker.Failure
+		result, tell = result.WithFailure(), e.cb.known.onFailure
+		record = func(exec policy.ExecutionInternal[R], r *common.PolicyResult[R]) { result = e.peer.OnFailure(exec, r) }
+	} else {
+		result = result.WithDone(true, true)
+	}
+	if tell != nil {
+		tell(failsafe.ExecutionEvent[R]{ExecutionAttempt: exec.CopyWithResult(result)})
+	}
+	judged = true
+	e.cb.count(by, o, func() { record(exec, result) })
 	return result
 }
 

@@ -63,7 +63,7 @@ func (cb *CircuitBreaker[R]) Subscribe(l breaker.Listener) (cancel func()) {
 	return cb.mirror.Subscribe(l)
 }
 
-// TryAcquirePermit is failsafe-go's, and counts a refusal.
+// TryAcquirePermit is failsafe-go's, and counts a blocked call.
 func (cb *CircuitBreaker[R]) TryAcquirePermit() (acquired bool) {
 	cb.do(cause{}, func() { acquired = cb.peer.TryAcquirePermit() })
 	if !acquired {
@@ -82,7 +82,15 @@ func (cb *CircuitBreaker[R]) RecordError(err error) {
 }
 
 func (cb *CircuitBreaker[R]) record(result R, err error) {
-	if cb.judge(result, err) {
+	judged := false
+	defer func() {
+		if !judged { // a condition panicked, and the peer records nothing
+			cb.mirror.Late(nil, breaker.Result{Outcome: breaker.Failure, ErrorType: breaker.ErrorTypePanic}) //nolint:staticcheck // there is none
+		}
+	}()
+	failed := cb.judge(result, err)
+	judged = true
+	if failed {
 		cb.count(cause{errorType: breaker.ErrorTypeOf(err)}, breaker.Failure, cb.peer.RecordFailure)
 	} else {
 		cb.RecordSuccess()

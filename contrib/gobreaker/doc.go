@@ -7,7 +7,7 @@
 //	...
 //	body, err := cb.Execute(fetch) // as before
 //
-// where peer is gobreaker itself. Errors, results and panics come back as they are: a refused call has gobreaker's own
+// where peer is gobreaker itself. Errors, results and panics come back as they are: a blocked call has gobreaker's own
 // ErrOpenState or ErrTooManyRequests.
 //
 // # What stays

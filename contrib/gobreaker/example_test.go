@@ -8,6 +8,7 @@ import (
 
 	peer "github.com/sony/gobreaker/v2"
 
+	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/contrib/gobreaker"
 	"github.com/otelbreaker/otelbreaker/health"
 	"github.com/otelbreaker/otelbreaker/otelcb"
@@ -70,4 +71,45 @@ func ExampleTwoStepCircuitBreaker_Allow() {
 	done(errors.New("down"))
 	fmt.Println(cb.Breaker().Snapshot().Failure, "failed")
 	// Output: 1 failed
+}
+
+// What gobreaker tells is told as before, and listeners of otelbreaker hear of transitions, off the call.
+func ExampleWithListeners() {
+	cb, err := gobreaker.New[int](peer.Settings{
+		Name:        "cb-17",
+		ReadyToTrip: func(c peer.Counts) bool { return c.TotalFailures >= 1 },
+	},
+		gobreaker.WithService("payments"), // the name in signals, where the settings have another
+		gobreaker.WithListeners(breaker.ListenerFunc(func(e breaker.Event) { fmt.Println(e.Service, "is", e.To) })))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cancel := cb.Subscribe(breaker.ListenerFunc(func(breaker.Event) {})) // also later
+	defer cancel()
+	_, _ = cb.Execute(func() (int, error) { return 0, errors.New("down") })
+	_ = cb.Breaker().Flush(context.Background())
+	fmt.Println(cb.Name(), cb.State(), cb.Counts().Requests)
+	// Output:
+	// payments is open
+	// cb-17 open 0
+}
+
+// In two steps, with a trace.
+func ExampleTwoStepCircuitBreaker_AllowContext() {
+	cb, err := gobreaker.NewTwoStep[any](peer.Settings{Name: "payments"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cancel := cb.Subscribe(breaker.ListenerFunc(func(breaker.Event) {}))
+	defer cancel()
+	done, err := cb.AllowContext(context.Background())
+	if err != nil {
+		fmt.Println("refused:", err)
+		return
+	}
+	done(nil)
+	fmt.Println(cb.Name(), cb.State(), cb.Counts().TotalSuccesses)
+	// Output: payments closed 1
 }

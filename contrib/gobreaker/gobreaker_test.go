@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"reflect"
 	"runtime"
@@ -32,78 +31,6 @@ func flush(t testing.TB, b *breaker.Breaker) {
 	t.Helper()
 	if err := b.Flush(t.Context()); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// edge is a transition in gobreaker's words.
-func edge(from, to fmt.Stringer) string {
-	return strings.ReplaceAll(from.String()+" to "+to.String(), "half_open", "half-open")
-}
-
-func TestG08_EveryCallIsCountedOnceAndEveryTransitionInOrderConcurrentSafe(t *testing.T) {
-	var changed, told []string
-	cb := mustNew(t, peer.Settings{
-		Timeout: 50 * time.Microsecond, MaxRequests: 2,
-		ReadyToTrip:   func(c peer.Counts) bool { return c.ConsecutiveFailures >= 2 },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errExcluded) },
-		OnStateChange: func(_ string, from, to peer.State) { changed = append(changed, edge(from, to)) },
-	}, gobreaker.WithListeners(breaker.ListenerFunc(func(e breaker.Event) { told = append(told, edge(e.From, e.To)) })))
-	const each, callers = 400, 8
-	var ran, refused, failed, excluded atomic.Uint64
-	var running sync.WaitGroup
-	for i := range callers {
-		running.Go(func() {
-			for n := range each {
-				done := make(chan error)
-				go func() { // which Goexit may end
-					var err error
-					defer func() {
-						_ = recover()
-						done <- err
-					}()
-					_, err = cb.ExecuteContext(t.Context(), func(context.Context) (int, error) {
-						ran.Add(1)
-						switch (n + i) % 9 {
-						case 0, 1, 2:
-							failed.Add(1)
-							return 0, errDown
-						case 3:
-							failed.Add(1)
-							panic("oh")
-						case 4:
-							excluded.Add(1)
-							return 0, errExcluded
-						case 5:
-							if n > each/2 && cb.Breaker().State() == breaker.Closed { // not too often: it may wedge a probe
-								failed.Add(1)
-								runtime.Goexit()
-							}
-						}
-						return 1, nil
-					})
-				}()
-				if err := <-done; errors.Is(err, peer.ErrOpenState) || errors.Is(err, peer.ErrTooManyRequests) {
-					refused.Add(1)
-				}
-			}
-		})
-	}
-	running.Wait()
-	for cb.State() == peer.StateOpen { // until it moves no more
-		runtime.Gosched()
-	}
-	flush(t, cb.Breaker())
-	s := cb.Breaker().Snapshot()
-	if s.Success+s.Failure+s.Ignored+s.Blocked != each*callers || s.Blocked != refused.Load() || s.Failure != failed.Load() ||
-		s.Ignored != excluded.Load() || s.Success != ran.Load()-failed.Load()-excluded.Load() {
-		t.Errorf("%+v; of %d, %d ran, %d failed, %d were excluded, %d refused", s, each*callers, ran.Load(), failed.Load(),
-			excluded.Load(), refused.Load())
-	}
-	if s.EventsDropped > 0 {
-		changed = changed[s.EventsDropped:] // the oldest
-	}
-	if !slices.Equal(changed, told) || len(told) < 3 {
-		t.Errorf("gobreaker told of %q,\nwe of %q", changed, told)
 	}
 }
 

@@ -41,12 +41,8 @@ func New(options ...Option) (*Interceptors, error) {
 
 // observe connects the breakers to metrics, spans and logs, until the function that it returns is called.
 func observe(breakers *breaker.Group, s *settings) (end func() error, err error) {
-	to := []logs.Option{logs.WithLoggerProvider(s.loggers)}
-	if s.slog != nil {
-		to = append(to, logs.WithSlog(s.slog))
-	}
-	registration, err := otelcb.Observe(breakers, otelcb.WithMeterProvider(s.meters),
-		otelcb.WithTracerProvider(s.tracers), otelcb.WithLogs(append(to, s.logs...)...))
+	registration, err := otelcb.Observe(breakers, otelcb.WithMeterProvider(s.meters), otelcb.WithTracerProvider(s.tracers),
+		otelcb.WithLogs(append([]logs.Option{logs.WithLoggerProvider(s.loggers)}, s.logs...)...), otelcb.WithSlog(s.slog))
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/contrib/grpcbreaker"
+	"github.com/otelbreaker/otelbreaker/internal/signals"
 )
 
 // telemetry collects all that leaves.
@@ -31,12 +32,12 @@ type telemetry struct {
 	meters  *metric.MeterProvider
 	spans   *tracetest.SpanRecorder
 	tracers *trace.TracerProvider
-	records *records
+	records *signals.Records
 	loggers *log.LoggerProvider
 }
 
 func newTelemetry() *telemetry {
-	t := &telemetry{reader: metric.NewManualReader(), spans: tracetest.NewSpanRecorder(), records: new(records)}
+	t := &telemetry{reader: metric.NewManualReader(), spans: tracetest.NewSpanRecorder(), records: new(signals.Records)}
 	t.meters = metric.NewMeterProvider(metric.WithReader(t.reader))
 	t.tracers = trace.NewTracerProvider(trace.WithSpanProcessor(t.spans))
 	t.loggers = log.NewLoggerProvider(log.WithProcessor(t.records))
@@ -83,29 +84,6 @@ func (tel *telemetry) counters(t testing.TB) map[string]int64 {
 		}
 	}
 	return points
-}
-
-// records is a log processor that keeps them.
-type records struct {
-	mu  sync.Mutex
-	all []log.Record
-}
-
-func (r *records) OnEmit(_ context.Context, rec *log.Record) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = append(r.all, rec.Clone())
-	return nil
-}
-
-func (r *records) Enabled(context.Context, log.EnabledParameters) bool { return true }
-func (r *records) Shutdown(context.Context) error                      { return nil }
-func (r *records) ForceFlush(context.Context) error                    { return nil }
-
-func (r *records) list() []log.Record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]log.Record(nil), r.all...)
 }
 
 // service answers as it is told to.

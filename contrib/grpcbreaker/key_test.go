@@ -2,6 +2,7 @@ package grpcbreaker_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"runtime"
@@ -135,10 +136,12 @@ func TestTheKeyOfAnothersTargetIsTheTarget(t *testing.T) {
 func TestTheKeyIsOfTheConnectionAndNotOfItsText(t *testing.T) {
 	own := manual.NewBuilderWithScheme("registry")
 	own.InitialState(resolver.State{})
+	// A name of its own each time: what another test's connection had, one in its place in memory takes over.
+	target := "registry:///" + rand.Text()
 	for range 1_000 { // so that some fall into one slot
 		for want, conn := range map[string]*grpc.ClientConn{
-			"registry:///Payments":        unused(t, "registry:///Payments", grpc.WithResolvers(own)),
-			"dns:///registry:///Payments": unused(t, "registry:///Payments"),
+			target:             unused(t, target, grpc.WithResolvers(own)),
+			"dns:///" + target: unused(t, target),
 		} {
 			if got := grpcbreaker.TargetKey(t.Context(), "", conn); got != want {
 				t.Fatalf("the key is %s, want %s", got, want)

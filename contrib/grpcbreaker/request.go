@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -39,15 +40,30 @@ func (r *request) unsent(err error, trailer metadata.MD) bool {
 	if r.cc == nil || trailer != nil || !says {
 		return false // not known
 	}
-	connected := r.cc.GetState() == connectivity.Ready
 	switch st.Code() {
 	case codes.Unavailable:
-		return connected
+		return r.connected()
 	case codes.DeadlineExceeded: // where it is not the deadline itself: the caller's, or a service config's
-		return connected && r.ctx.Err() == nil && !strings.Contains(st.Message(), context.DeadlineExceeded.Error())
+		return r.ctx.Err() == nil && !strings.Contains(st.Message(), context.DeadlineExceeded.Error()) && r.connected()
 	default:
 		return true
 	}
+}
+
+// stateIsLate is how far a connection's state may lag behind.
+const stateIsLate = 20 * time.Millisecond
+
+// connected tells whether there is a connection. Calls pass, or fail for want of one, a moment before the state says so:
+// an error while it says connecting means that it is about to change, and is waited for.
+func (r *request) connected() bool {
+	state := r.cc.GetState()
+	if state == connectivity.Connecting {
+		soon, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), stateIsLate)
+		defer cancel()
+		r.cc.WaitForStateChange(soon, state)
+		state = r.cc.GetState()
+	}
+	return state == connectivity.Ready
 }
 
 // refused tells whether gRPC's client refused a message: one to be sent that is malformed or too large, or an answer that

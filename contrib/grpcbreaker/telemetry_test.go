@@ -76,7 +76,7 @@ func TestOverOTelGRPCABlockedCallLinksToTheCallThatOpened(t *testing.T) {
 		if l := blocked.Links(); len(l) != 1 || !l[0].SpanContext.Equal(opening.SpanContext()) {
 			t.Errorf("%s: the blocked call links to %v", k.name, l)
 		}
-		all := r.records.list()
+		all := r.records.List()
 		if len(all) != 1 || all[0].EventName() != "circuit_opened" ||
 			all[0].TraceID() != opening.SpanContext().TraceID() || all[0].SpanID() != opening.SpanContext().SpanID() {
 			t.Errorf("%s: the log records are %v", k.name, all)
@@ -153,7 +153,7 @@ func TestAStreamsRecordHasTheTraceOfItsClientSpan(t *testing.T) {
 		if err := r.breaker().Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		clients, all := r.clients(), r.records.list()
+		clients, all := r.clients(), r.records.List()
 		if len(clients) != 1 || len(all) != 1 {
 			t.Fatalf("%s: %d client spans, %d records", k.name, len(clients), len(all))
 		}
@@ -181,7 +181,7 @@ func TestWithoutTracingAllElseIsTheSame(t *testing.T) {
 	if err := b.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(tel.records.list()); n != 2*len(kinds) { // opened and reset
+	if n := len(tel.records.List()); n != 2*len(kinds) { // opened and reset
 		t.Errorf("%d records", n)
 	}
 }
@@ -229,7 +229,7 @@ func TestG15_NoTextOfAStatusAndNoUserInfoLeaves(t *testing.T) {
 	for name := range tel.counters(t) {
 		all = append(all, name)
 	}
-	for _, r := range tel.records.list() {
+	for _, r := range tel.records.List() {
 		all = append(all, recordText(r))
 	}
 	for _, s := range tel.spans.Ended() {
@@ -278,7 +278,7 @@ func TestCloseEndsTheTelemetryAndNotTheGuard(t *testing.T) {
 	if err := guarded.Breakers().Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if m, r := tel.counters(t), tel.records.list(); len(m) != 0 || len(r) != 0 {
+	if m, r := tel.counters(t), tel.records.List(); len(m) != 0 || len(r) != 0 {
 		t.Errorf("telemetry goes on: %v, %v", m, r)
 	}
 }
@@ -308,7 +308,7 @@ func TestTheGlobalProvidersAreTheDefault(t *testing.T) {
 	if got := tel.counters(t)["circuit_breaker.state endpoint=dns:///payments.example:443,service=payments.example"]; got != 2 {
 		t.Errorf("the state is %d", got)
 	}
-	if n := len(tel.records.list()); n != 1 {
+	if n := len(tel.records.List()); n != 1 {
 		t.Errorf("%d records", n)
 	}
 }

@@ -53,6 +53,30 @@ func TestRoutesGoBySeverity(t *testing.T) {
 	}
 }
 
+// The runbooks' route, for those who want to be woken by a lone instance, does what they say, and nothing else.
+func TestTheRouteOfTheRunbooksSendsALoneInstanceToTheIncidents(t *testing.T) {
+	_, route, _ := strings.Cut(read(t, "../../docs/runbooks/README.md"), "```yaml\n")
+	route, _, found := strings.Cut(route, "```")
+	before, after, routed := strings.Cut(read(t, alertmanagerFile), "  routes:\n")
+	if !found || !routed {
+		t.Fatal("there is no route in the runbooks, or none in the configuration")
+	}
+	file := filepath.Join(t.TempDir(), "alertmanager.yml")
+	write(t, file, before+"  routes:\n"+route+after)
+	for _, c := range []struct{ alertname, severity, service, want string }{
+		{"CircuitBreakerOpen", "warning", "payments", "circuit_breaker_critical"},
+		{"CircuitBreakerOpen", "warning", "mail", "circuit_breaker_warning"},
+		{"CircuitBreakerHighFailureRate", "warning", "payments", "circuit_breaker_warning"},
+		{"CircuitBreakerFleetOpen", "critical", "mail", "circuit_breaker_critical"},
+	} {
+		out, err := exec.Command(tool(t, "amtool"), "config", "routes", "test", "--config.file="+file,
+			"component=circuit_breaker", "alertname="+c.alertname, "severity="+c.severity, "service="+c.service).CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != c.want {
+			t.Errorf("%s of %s goes to %q (%v), want %s", c.alertname, c.service, out, err, c.want)
+		}
+	}
+}
+
 // alert is one as Prometheus posts it.
 type alert struct {
 	Labels      map[string]string `json:"labels"`
@@ -114,6 +138,7 @@ func TestOneOutageIsOnePage(t *testing.T) {
 		newAlert("CircuitBreakerOpen", "warning", service),
 		newAlert("CircuitBreakerHighFailureRate", "warning", service),
 		newAlert("CircuitBreakerTrafficBlocked", "warning", service),
+		newAlert("CircuitBreakerReplicasDisagree", "warning", service),
 	}
 	post(append(explained, fleet)...)
 	golden(t, "firing.json", next("when it begins"))
@@ -121,6 +146,10 @@ func TestOneOutageIsOnePage(t *testing.T) {
 	post(newAlert("CircuitBreakerNotRecovering", "critical", "mail"), newAlert("CircuitBreakerFlapping", "critical", "mail"),
 		newAlert("CircuitBreakerFleetOpen", "critical", "mail"))
 	golden(t, "fleet.json", next("of a fleet that does not recover"))
+
+	post(newAlert("CircuitBreakerOpen", "warning", "stock"), newAlert("CircuitBreakerReplicasDisagree", "warning", "stock"),
+		newAlert("CircuitBreakerNotRecovering", "critical", "stock"), newAlert("CircuitBreakerTrafficBlocked", "warning", "stock"))
+	golden(t, "replica.json", next("of one replica"))
 
 	// A later alert of another service has its message after those that the inhibited ones would have had.
 	post(newAlert("CircuitBreakerOpen", "warning", "queue"))

@@ -19,6 +19,9 @@ const (
 	share    = "service_endpoint:circuit_breaker_refusing:ratio"
 	failures = "service_endpoint:circuit_breaker_failures:ratio_rate5m"
 	blocked  = "service_endpoint:circuit_breaker_blocked:ratio_rate5m"
+	siblings = "job_service_endpoint:circuit_breaker_siblings_failures:ratio_rate5m"
+	alone    = "breaker:circuit_breaker_alone:since_time"
+	disagree = "CircuitBreakerReplicasDisagree"
 )
 
 // mutants are thresholds, windows, waits and conditions, by the test files (without _test.yml) of which at least one
@@ -52,6 +55,33 @@ var mutants = map[string][]mutant{
 		{"CircuitBreakerFleetOpen", ">= 2", ">= 1"},
 		{"CircuitBreakerFleetOpen", ">= 2", ">= 3"},
 		{share, "/ count by (cluster, namespace, service, endpoint) (circuit_breaker_state)", "/ count by (cluster, namespace, service, endpoint) (present_over_time(circuit_breaker_state[10m]))"},
+	},
+	"disagree": {
+		{siblings, "outcome=\"failure\"}[5m]) unless ignoring (outcome) breaker:circuit_breaker_refusing:share3m", "outcome=\"failure\"}[5m])"},
+		{siblings, "outcome=\"failure\"}[5m]", "outcome=~\"failure|blocked\"}[5m]"},
+		{siblings, "outcome=~\"success|failure\"}[5m]", "outcome=\"success\"}[5m]"},
+		{siblings, "outcome=~\"success|failure\"}[5m]", "outcome!=\"\"}[5m]"},
+		{siblings, "( sum by (cluster, namespace, job, service, endpoint) (", "( sum by (cluster, namespace, job, service, endpoint, outcome) ("},
+		{siblings, "> 0.065", "> 0.062"},
+		{siblings, "> 0.065", "> 0.068"},
+		{alone, "[50s]", "[30s]"},
+		{alone, "[50s]", "[2m]"},
+		{alone, "last_over_time(breaker:circuit_breaker_alone:since_time[50s]) or", ""},
+		{alone, "ratio_rate5m <= 0.10", "ratio_rate5m < 0.10"},
+		{alone, "ratio_rate5m <= 0.10", "ratio_rate5m <= 0.12"},
+		{alone, "<= 0.5", "< 0.5"},
+		{alone, "<= 0.5", "<= 0.7"},
+		{alone, "unless circuit_breaker_override == 1", ""},
+		{alone, "unless circuit_breaker_override == 1", "unless circuit_breaker_override == 2"},
+		{alone, "and breaker:circuit_breaker_refusing:share3m and on", "and on"},
+		{disagree, ">= 300", ">= 285"},
+		{disagree, ">= 300", "> 300"},
+		{disagree, "unless breaker:circuit_breaker_alone:since_time", ""},
+		{disagree, "unless circuit_breaker_override == 1", ""},
+		{disagree, "unless count by (cluster, namespace, service, endpoint) ( breaker", "unless count by (cluster, namespace, job, service, endpoint) ( breaker"},
+		{disagree, "keep_firing_for: 30s", "keep_firing_for: 15s"},
+		{disagree, "keep_firing_for: 30s", "keep_firing_for: 45s"},
+		{disagree, "count by (cluster, namespace, service, endpoint) ( time()", "count by (cluster, namespace, service, endpoint, instance) ( time()"},
 	},
 	"flapping flapping_more": {
 		{"CircuitBreakerFlapping", "> 6.5) keep_firing_for", "> 5.5)\n        keep_firing_for"},
@@ -95,6 +125,15 @@ var mutants = map[string][]mutant{
 		{"CircuitBreakerTrafficBlocked", "for: 2m", "for: 2m15s"},
 		{blocked, "outcome=\"blocked\"}[5m]", "outcome=\"blocked\"}[2m]"},
 		{blocked, "outcome=\"blocked\"}[5m]", "outcome=\"blocked\"}[10m]"},
+	},
+	"stuck_half_open": {
+		{"CircuitBreakerStuckHalfOpen", "circuit_breaker_state == 1 and last", "circuit_breaker_state offset 15m == 1 and last"},
+		{"CircuitBreakerStuckHalfOpen", "and last_over_time(circuit_breaker_state[5m] offset 15m) == 1", ""},
+		{"CircuitBreakerStuckHalfOpen", "[15m15s]", "[5m]"},
+		{"CircuitBreakerStuckHalfOpen", "offset 15m) == 1", "offset 15m15s) == 1"},
+		{"CircuitBreakerStuckHalfOpen", "and sum without (outcome) (increase(circuit_breaker_requests_total{outcome=\"blocked\"}[15m])) > 0.5", ""},
+		{"CircuitBreakerStuckHalfOpen", "unless sum without (outcome) (increase(circuit_breaker_requests_total{outcome!=\"blocked\"}[15m])) > 0.5", ""},
+		{"CircuitBreakerStuckHalfOpen", "unless sum without (from_state, to_state) (increase(circuit_breaker_transitions_total[15m15s])) > 0.5", ""},
 	},
 	"stuck": {
 		{"CircuitBreakerStuckOpen", "circuit_breaker_state == 2 and min_over", "circuit_breaker_state offset 30s == 2 and min_over"},

@@ -115,13 +115,18 @@ func metricsOf(query string) (names []string) {
 
 // LogQL cannot be parsed without Loki. That it asks for event types and attributes that are written can be seen.
 func TestRunbooksAskLokiForWhatThereIs(t *testing.T) {
-	telemetry := read(t, "../../docs/telemetry.md")
+	telemetry := read(t, "../../docs/telemetry-logs.md")
 	// What Loki makes of the resource and of a record's context.
-	known := map[string]bool{"service_name": true, "trace_id": true}
+	known := map[string]bool{"service_name": true, "service_instance_id": true, "trace_id": true}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[\\w.]+`(?:, `[\\w.]+`)*) \\|").FindAllStringSubmatch(telemetry, -1) {
 		for _, word := range regexp.MustCompile("`([\\w.]+)`").FindAllStringSubmatch(row[1], -1) {
 			known[strings.ReplaceAll(word[1], ".", "_")] = true
 		}
+	}
+	// The audit's records are shown as they come out.
+	audit := read(t, "../../docs/operations.md")
+	for _, m := range regexp.MustCompile(`[{,]"([\w.]+)":`).FindAllStringSubmatch(audit, -1) {
+		known[strings.ReplaceAll(m[1], ".", "_")] = true
 	}
 	asked := 0
 	for _, name := range alerts(t) {
@@ -134,7 +139,7 @@ func TestRunbooksAskLokiForWhatThereIs(t *testing.T) {
 			}
 			for _, m := range regexp.MustCompile(`event_type=~?"([^"]+)"`).FindAllStringSubmatch(query, -1) {
 				for value := range strings.SplitSeq(m[1], "|") {
-					if !strings.Contains(telemetry, "| `"+value+"` |") {
+					if !strings.Contains(telemetry, "| `"+value+"` |") && !strings.Contains(audit, `"event_type":"`+value+`"`) {
 						t.Errorf("%s.md asks for the event type %s, which does not exist", name, value)
 					}
 				}

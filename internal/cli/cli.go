@@ -56,6 +56,8 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
+	root.Version = Version()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SilenceErrors, root.SilenceUsage = true, true // they are said here
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &Error{Usage, err} })
 	command, err := root.ExecuteContextC(ctx)

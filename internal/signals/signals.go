@@ -1,5 +1,5 @@
 // Package signals takes down what leaves of a breaker, in a form in which two of them can be compared: it is for the
-// tests of adapters, whose breakers must give the very signals of our own.
+// tests of adapters, whose breakers must give the very signals of our own. Its Records keeps log records for any test.
 package signals
 
 import (
@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/logs"
 	"github.com/otelbreaker/otelbreaker/otelcb"
 )
@@ -32,6 +32,12 @@ import (
 const (
 	FailureThreshold = 6
 	RecoveryTimeout  = time.Minute
+)
+
+// What the breakers of adapters' tests are called.
+const (
+	Service  = "payments"
+	Endpoint = "https://payments.example"
 )
 
 // Errors of an Outage's calls. ErrIgnored is to be ignored, if the breaker can.
@@ -47,9 +53,7 @@ type Capture struct {
 	spans   *tracetest.SpanRecorder
 	tracers *sdktrace.TracerProvider
 	loggers *sdklog.LoggerProvider
-
-	mu      sync.Mutex
-	records []sdklog.Record
+	records Records
 }
 
 // New makes one.
@@ -57,7 +61,7 @@ func New() *Capture {
 	c := &Capture{reader: sdkmetric.NewManualReader(), spans: tracetest.NewSpanRecorder()}
 	c.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(c.reader))
 	c.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(c.spans))
-	c.loggers = sdklog.NewLoggerProvider(sdklog.WithProcessor(processor{c}))
+	c.loggers = sdklog.NewLoggerProvider(sdklog.WithProcessor(&c.records))
 	return c
 }
 
@@ -103,11 +107,11 @@ func (c *Capture) Outage(call Call, wait func(time.Duration), ignored bool) {
 }
 
 // Of gives the lines of a breaker in an outage, in virtual time, so that those of two breakers are of the same moments.
-func Of(t *testing.T, ignored bool, breaker func(*testing.T) (otelcb.Source, Call)) (lines []string) {
+func Of(t *testing.T, ignored bool, make func(*testing.T) (otelcb.Source, Call)) (lines []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := New()
-		src, call := breaker(t)
+		src, call := make(t)
 		r, err := c.Observe(src)
 		if err != nil {
 			t.Fatal(err)
@@ -126,6 +130,25 @@ func Of(t *testing.T, ignored bool, breaker func(*testing.T) (otelcb.Source, Cal
 	return lines
 }
 
+// Own gives a breaker of ours for an Outage, which ignores ErrIgnored.
+func Own(t *testing.T) (otelcb.Source, Call) {
+	t.Helper()
+	b, err := breaker.New(breaker.Config{Service: Service, Endpoint: Endpoint, FailureThreshold: FailureThreshold,
+		RecoveryTimeout: RecoveryTimeout, Classify: func(err error) breaker.Outcome {
+			switch {
+			case errors.Is(err, ErrIgnored):
+				return breaker.Ignored
+			case err != nil:
+				return breaker.Failure
+			}
+			return breaker.Success
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, b.Do
+}
+
 // Lines gives all of it: a line for each series, each record in order, each span with its events and links. Ids of
 // outages and traces are told by what they are of; fractions below a millisecond are left out.
 func (c *Capture) Lines() ([]string, error) {
@@ -142,9 +165,7 @@ func (c *Capture) Lines() ([]string, error) {
 		t.spans[s.SpanContext().SpanID()] = s.Name()
 	}
 	lines := append([]string{}, series...)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, r := range c.records {
+	for _, r := range c.records.List() {
 		var all []attribute.KeyValue
 		r.WalkAttributes(func(kv attribute.KeyValue) bool {
 			all = append(all, kv)
@@ -251,17 +272,3 @@ func (t *teller) attributes(all []attribute.KeyValue) string {
 	}
 	return strings.Join(parts, " ")
 }
-
-// processor keeps log records.
-type processor struct{ c *Capture }
-
-func (p processor) OnEmit(_ context.Context, r *sdklog.Record) error {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	p.c.records = append(p.c.records, r.Clone())
-	return nil
-}
-
-func (processor) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
-func (processor) Shutdown(context.Context) error                         { return nil }
-func (processor) ForceFlush(context.Context) error                       { return nil }

@@ -20,6 +20,10 @@ func fleet() object {
 				{9, []object{timeline("States by program and dependency", "The worst state over the endpoints and instances of each dependency of each program. One program alone is its own trouble, all of them the dependency's.",
 					states, query(aggregate("max", "job, service", inStep("circuit_breaker_state")), "{{job}} → {{service}}"))}},
 			}},
+			section{"Replicas", []line{
+				{8, []object{replicaTable(), sized(8, disagreement())}},
+				{9, []object{replicasOpen(), sized(12, firstToOpen())}},
+			}},
 			section{"Load and loss", []line{
 				{9, []object{openingsByDependency(), blockedBy(dependency), failuresBy(dependency)}},
 				{7, []object{overridesOverTime(), instancesReporting(), callRate()}},
@@ -53,6 +57,55 @@ func dependencyTable(by string) object {
 	})
 	override(p, "Dependency", object{"links": []object{{"title": "Overview of this dependency", "url": linkURL(overviewUID, "__data.fields", "service"), "targetBlank": false}}})
 	return options(p, object{"sortBy": []object{{"displayName": "Open on", "desc": true}, {"displayName": "State", "desc": true}}})
+}
+
+// The replicas of a program, counted by the recording rules: a pair of series an endpoint in place of one a replica, so
+// that a fleet of a thousand is as quick to draw as one of ten. Instances cannot be chosen among them.
+const (
+	ofProgram    = `{job=~"$job", service=~"$service", endpoint=~"$endpoint"}`
+	replicasBy   = "job, service, endpoint"
+	openReplicas = "sum by (" + replicasBy + ") (job_service_endpoint:circuit_breaker_open:count" + ofProgram + ")"
+	allReplicas  = "sum by (" + replicasBy + ") (job_service_endpoint:circuit_breaker_state:count" + ofProgram + ")"
+	openShare    = openReplicas + "\n/\n" + allReplicas
+	byReplicas   = "{{job}} → {{service}} {{endpoint}}"
+)
+
+// disagreeing is how many replicas refuse what their siblings do with success, and 0 where none does.
+func disagreeing() string {
+	return "count by (" + replicasBy + ") (" + series("breaker:circuit_breaker_alone:since_time") + ")\nor\n0 * " + allReplicas
+}
+
+func replicaTable() object {
+	p := panel("table", "Open on how many replicas", "One row for each program and endpoint that it calls: on how many of its replicas the breaker is open, of how many. Disagreeing are those that refuse calls which their siblings make with success; after five minutes of it CircuitBreakerReplicasDisagree fires. Recorded by deploy/prometheus, without whose rules this is empty; for all instances.",
+		"short", tableQuery(openReplicas), tableQuery(allReplicas), tableQuery(openShare), tableQuery(disagreeing()))
+	table(p, []string{"job", "service", "endpoint"}, []column{
+		{"A", "Open", object{"decimals": 0, "thresholds": none, "custom.cellOptions": object{"type": "color-text"}}},
+		{"B", "Replicas", object{"decimals": 0}},
+		{"C", "Share", object{"unit": "percentunit", "decimals": 0, "thresholds": ofOpen, "custom.cellOptions": object{"type": "color-text"}}},
+		{"D", "Disagreeing", object{"decimals": 0, "thresholds": none, "custom.cellOptions": object{"type": "color-text"}}},
+	})
+	override(p, "Endpoint", object{"links": []object{{"title": "This breaker in detail", "url": linkURL(breakerUID, "__data.fields", "service", "endpoint"), "targetBlank": false}}})
+	return options(p, object{"sortBy": []object{{"displayName": "Share", "desc": true}, {"displayName": "Open", "desc": true}}})
+}
+
+func replicasOpen() object {
+	return defaults(linked(lines("Replicas open", "The share of a program's replicas that have the breaker open, by endpoint. All of them open: the dependency, or the program's own way to it. A few of many, for long: those replicas. Recorded by deploy/prometheus, without whose rules this is empty; for all instances.",
+		"percentunit", []string{"max", "lastNotNull"}, query(openShare, byReplicas))), object{"max": 1})
+}
+
+func disagreement() object {
+	return mostlyNone(defaults(linked(lines("Replicas that disagree", "Replicas that have refused calls for a minute which their siblings, the other replicas of the same program, make with success: a sign of a broken replica, and not of a broken dependency. What an operator forced open is not among them. Recorded by deploy/prometheus/circuit_breaker_alerts.yml.",
+		"short", []string{"lastNotNull", "max"}, query(disagreeing(), byReplicas))), object{"decimals": 0}))
+}
+
+// firstToOpen goes by the log, which has the moment of every opening; a scrape would tell the order only by its interval.
+func firstToOpen() object {
+	p := options(logPanel("Who opened first", "Openings in the range shown, the oldest first, with the replica that opened. Replicas that a dependency takes along open within seconds of each other; one that is far ahead, or alone, has a problem of its own. Unfold a line for its outage id and for the link to its trace. Empty where nothing has opened.",
+		records(`event_type="circuit_opened"`)+` | line_format "{{.service_name}} {{.service_instance_id}} {{.service}} {{.endpoint}} {{.reason}}{{if .error_type}} by {{.error_type}}{{end}} trace {{.trace_id}}"`),
+		object{"sortOrder": "Ascending"})
+	// From the beginning: of a thousand openings, the newest five hundred are not those asked for.
+	p["targets"].([]object)[0]["direction"] = "forward"
+	return p
 }
 
 func breakersByState() object {

@@ -78,6 +78,9 @@ func Launch(t testing.TB, binary string, env []string, arguments ...string) *Pro
 	return p
 }
 
+// PID is the program's number.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // End ends the program, which has to end well, as at the end of the test. A second time does nothing.
 func (p *Process) End(t testing.TB) {
 	t.Helper()

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,7 @@ type Plan struct {
 	Route   string   // tells the endpoints of two processes apart that play the same incidents
 	Listen  string   // the page of metrics, host:port
 	Scripts []string // to be played, by name
-	Idle    bool     // but leave it at their dependencies, calls and breakers: all stays healthy
+	Well    []string // those of which only dependency, calls and breaker are there, and all stays well
 }
 
 // Endpoint is how the breaker of an incident is named.
@@ -99,7 +100,7 @@ func Start(ctx context.Context, plan Plan) (s *Service, stop func() error, err e
 	go func() { _ = page.Serve(listener) }() // until it is closed
 	for _, st := range s.stages {
 		s.playing.Go(func() { st.keepCalling(running) })
-		if plan.Idle {
+		if slices.Contains(plan.Well, st.name) {
 			continue
 		}
 		s.playing.Go(func() {
@@ -206,7 +207,7 @@ func (st *stage) onTransition(e breaker.Event) {
 	st.changes <- e
 }
 
-// eventType is the event_type that the log record of a transition has to have, from docs/telemetry.md.
+// eventType is the event_type that the log record of a transition has to have, from docs/telemetry-logs.md.
 func eventType(e breaker.Event) string {
 	switch [2]breaker.State{e.From, e.To} {
 	case [2]breaker.State{breaker.Closed, breaker.Open}:

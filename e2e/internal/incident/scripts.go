@@ -23,6 +23,7 @@ const (
 	QuietHalfOpen           = "quiet-half-open"
 	Restart                 = "restart"
 	FleetOutage             = "fleet-outage"
+	BrokenReplica           = "broken-replica"
 	TelemetryGone           = "telemetry-gone"
 	calm                    = 6 // minutes at the beginning of each, so that all windows have seen it healthy
 	noFailures        int64 = 0
@@ -122,6 +123,9 @@ var scripts = map[string]script{
 
 	// The same for every process, three minutes long.
 	FleetOutage: {usual, outage(3)},
+
+	// The replica's own fault, for good: to its siblings, in whose processes this is not played, the dependency is well.
+	BrokenReplica: {usual, func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
 
 	// Healthy; the process is to be killed. Not before it has told how the fleet's outage ended.
 	TelemetryGone: {usual, func(ctx context.Context, st *stage) error { return st.wait(ctx, calm+8) }},

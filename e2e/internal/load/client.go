@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/internal/bell"
 	"github.com/otelbreaker/otelbreaker/transport"
 )
 
@@ -46,7 +47,7 @@ type client struct {
 
 	mu   sync.Mutex
 	told []Transition
-	bell bell // rung at each
+	bell bell.Bell // rung at each
 }
 
 func newClient(url string, to providers) (*client, error) {
@@ -77,7 +78,7 @@ func (c *client) OnTransition(e breaker.Event) {
 	c.mu.Lock()
 	c.told = append(c.told, Transition{e.OutageID, e.From.String(), e.To.String(), e.At.UnixNano()})
 	c.mu.Unlock()
-	c.bell.ring()
+	c.bell.Ring()
 }
 
 func (c *client) transitions() []Transition {
@@ -138,7 +139,7 @@ func (c *client) get(ctx context.Context, url string) error {
 type account struct {
 	mu    sync.Mutex
 	total Totals
-	bell  bell // rung at each
+	bell  bell.Bell // rung at each
 
 	// Since the last reset.
 	calls    int
@@ -168,7 +169,7 @@ func (a *account) note(took time.Duration, gaveUp bool, err error) {
 	}
 	a.longest = max(a.longest, took)
 	a.calls++
-	a.bell.ring()
+	a.bell.Ring()
 }
 
 func (a *account) reset() {
@@ -179,7 +180,7 @@ func (a *account) reset() {
 
 // reaches waits until there were so many calls since the last reset.
 func (a *account) reaches(calls int) error {
-	return a.bell.until(func() bool {
+	return until(&a.bell, func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a.calls >= calls

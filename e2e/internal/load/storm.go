@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/internal/bell"
 )
 
 // patience bounds every wait of this package.
@@ -34,7 +35,7 @@ func (l *Load) Storm(struct{}, *struct{}) error {
 	go func() { ended <- l.rage(ctx) }()
 	l.storm.calm = func() error {
 		cancel()
-		l.on.bell.ring()
+		l.on.bell.Ring()
 		return <-ended
 	}
 	return nil
@@ -58,13 +59,13 @@ func (l *Load) rage(ctx context.Context) error {
 	for ctx.Err() == nil {
 		before := reopened()
 		l.failing.Store(true)
-		err := l.on.bell.until(func() bool { return reopened() >= before+2 || ctx.Err() != nil })
+		err := until(&l.on.bell, func() bool { return reopened() >= before+2 || ctx.Err() != nil })
 		l.failing.Store(false)
 		if err = errors.Join(err, l.on.closes(), l.off.closes()); err != nil {
 			return err
 		}
 		mended := succeeded()
-		err = l.on.account.bell.until(func() bool { return succeeded() >= mended+calmCalls || ctx.Err() != nil })
+		err = until(&l.on.account.bell, func() bool { return succeeded() >= mended+calmCalls || ctx.Err() != nil })
 		if err != nil {
 			return err
 		}
@@ -74,46 +75,12 @@ func (l *Load) rage(ctx context.Context) error {
 
 // closes waits until the breaker is closed.
 func (c *client) closes() error {
-	return c.bell.until(func() bool { return c.breaker().State() == breaker.Closed })
+	return until(&c.bell, func() bool { return c.breaker().State() == breaker.Closed })
 }
 
-// bell wakes all who wait for something to change. The zero bell is ready.
-type bell struct {
-	mu   sync.Mutex
-	next chan struct{}
-}
-
-// ring tells that something has changed.
-func (b *bell) ring() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.next != nil {
-		close(b.next)
-		b.next = nil
-	}
-}
-
-func (b *bell) rung() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.next == nil {
-		b.next = make(chan struct{})
-	}
-	return b.next
-}
-
-// until waits for cond, which it asks now and after every ring.
-func (b *bell) until(cond func() bool) error {
-	limit := time.After(patience)
-	for {
-		rung := b.rung()
-		if cond() {
-			return nil
-		}
-		select {
-		case <-rung:
-		case <-limit:
-			return errors.New("load: what was waited for has not come")
-		}
-	}
+// until waits for cond, which it asks now and after every ring, and loses patience.
+func until(b *bell.Bell, cond func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("load: what was waited for has not come"))
+	defer cancel()
+	return b.Until(ctx, cond)
 }

@@ -1,6 +1,7 @@
 package panel
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,7 +40,7 @@ func (s Sources) Ask(ctx context.Context, v View, p Panel, t Target) (Answer, er
 	params := url.Values{"query": {query}}
 	switch {
 	case t.Datasource.Type == "loki":
-		a.Data, err = s.loki(ctx, v, query, step, t.MaxLines)
+		a.Data, err = s.loki(ctx, v, query, step, t.MaxLines, cmp.Or(t.Direction, "backward"))
 	case t.Instant:
 		params.Set("time", seconds(v.To))
 		a.Data, err = fetch(ctx, s.Prometheus+"/api/v1/query", params)
@@ -63,17 +64,17 @@ func (s Sources) AskAnnotation(ctx context.Context, v View, a Annotation) (Answe
 	if err != nil {
 		return Answer{}, err
 	}
-	data, err := s.loki(ctx, v, query, v.Interval, 500)
+	data, err := s.loki(ctx, v, query, v.Interval, 500, "backward")
 	return Answer{Query: query, Data: data}, err
 }
 
-func (s Sources) loki(ctx context.Context, v View, query string, step time.Duration, lines int) (json.RawMessage, error) {
+func (s Sources) loki(ctx context.Context, v View, query string, step time.Duration, lines int, direction string) (json.RawMessage, error) {
 	if lines == 0 {
 		lines = 1000
 	}
 	return fetch(ctx, s.Loki+"/loki/api/v1/query_range", url.Values{
 		"query": {query}, "start": {strconv.FormatInt(v.From.UnixNano(), 10)}, "end": {strconv.FormatInt(v.To.UnixNano(), 10)},
-		"step": {strconv.FormatFloat(step.Seconds(), 'f', -1, 64)}, "limit": {strconv.Itoa(lines)}, "direction": {"backward"},
+		"step": {strconv.FormatFloat(step.Seconds(), 'f', -1, 64)}, "limit": {strconv.Itoa(lines)}, "direction": {direction},
 	})
 }
 

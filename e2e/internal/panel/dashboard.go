@@ -52,6 +52,7 @@ type Target struct {
 	Datasource                struct{ Type, UID string }
 	Instant, Exemplar         bool
 	MaxLines                  int
+	Direction                 string // of Loki's lines: backward unless it says forward
 }
 
 // SaysSoWithoutNumber tells whether the panel shows a text where there is no number.

@@ -130,42 +130,45 @@ func names(samples map[string]sample) exposition.Page {
 // the difference that is left. at is the moment to compare; where something is growing, only to the tolerance.
 func WaitSame(t *testing.T, routes []Route, at func() time.Time, tolerance time.Duration, want ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*settle)
-	defer cancel()
-	poll := time.NewTicker(100 * time.Millisecond)
-	defer poll.Stop()
-	timeout := time.After(settle)
-	for {
+	waitSame(t, "routes", func(ctx context.Context) (difference, same string) {
 		moment := at()
 		first := routes[0]
 		reference := first.samples(ctx, t, ours, moment)
 		expected, expectedNames := page(reference, nil, 0), names(first.samples(ctx, t, others, moment))
-		var difference strings.Builder
 		for _, line := range want {
 			if !strings.Contains(string(expected), line+"\n") {
-				fmt.Fprintf(&difference, "%s: no %s\n", first.Name, line)
+				difference += fmt.Sprintf("%s: no %s\n", first.Name, line)
 			}
 		}
 		for _, r := range routes[1:] {
 			has := r.samples(ctx, t, ours, moment)
-			difference.WriteString(exposition.Diff(first.Name, expected, r.Name, page(has, reference, tolerance)))
-			difference.WriteString(exposition.Diff(first.Name, expectedNames, r.Name, names(r.samples(ctx, t, others, moment))))
+			difference += exposition.Diff(first.Name, expected, r.Name, page(has, reference, tolerance))
+			difference += exposition.Diff(first.Name, expectedNames, r.Name, names(r.samples(ctx, t, others, moment)))
 		}
-		if difference.Len() == 0 {
-			t.Logf("no difference in %d series, nor in the names of %d further", len(reference), strings.Count(string(expectedNames), "\n"))
-			return
-		}
-		select {
-		case <-poll.C:
-		case <-timeout:
-			t.Fatalf("the routes differ after %v:\n%s", settle, difference.String())
-		}
-	}
+		return difference, fmt.Sprintf("no difference in %d series, nor in the names of %d further",
+			len(reference), strings.Count(string(expectedNames), "\n"))
+	})
 }
 
 // WaitSameExemplars does the same with the exemplars of a metric; trace must be among them. Their times may be
 // less than a second apart, for the SDK takes it once for each route.
 func WaitSameExemplars(t *testing.T, routes []Route, metric, trace string) {
+	t.Helper()
+	waitSame(t, "exemplars", func(ctx context.Context) (difference, same string) {
+		expected := routes[0].exemplars(ctx, t, metric)
+		if !strings.Contains(string(expected), `trace_id="`+trace+`"`) {
+			difference = fmt.Sprintf("%s: no exemplar of the trace %s in:\n%s", routes[0].Name, trace, expected)
+		}
+		for _, r := range routes[1:] {
+			near := exposition.SameMoment(r.exemplars(ctx, t, metric), expected, time.Second)
+			difference += exposition.Diff(routes[0].Name, expected, r.Name, near)
+		}
+		return difference, fmt.Sprintf("the same exemplars:\n%s", expected)
+	})
+}
+
+// waitSame asks compare until there is no difference, and then logs what is the same.
+func waitSame(t *testing.T, what string, compare func(context.Context) (difference, same string)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*settle)
 	defer cancel()
@@ -173,23 +176,15 @@ func WaitSameExemplars(t *testing.T, routes []Route, metric, trace string) {
 	defer poll.Stop()
 	timeout := time.After(settle)
 	for {
-		expected := routes[0].exemplars(ctx, t, metric)
-		var difference strings.Builder
-		if !strings.Contains(string(expected), `trace_id="`+trace+`"`) {
-			fmt.Fprintf(&difference, "%s: no exemplar of the trace %s in:\n%s", routes[0].Name, trace, expected)
-		}
-		for _, r := range routes[1:] {
-			near := exposition.SameMoment(r.exemplars(ctx, t, metric), expected, time.Second)
-			difference.WriteString(exposition.Diff(routes[0].Name, expected, r.Name, near))
-		}
-		if difference.Len() == 0 {
-			t.Logf("the same exemplars:\n%s", expected)
+		difference, same := compare(ctx)
+		if difference == "" {
+			t.Log(same)
 			return
 		}
 		select {
 		case <-poll.C:
 		case <-timeout:
-			t.Fatalf("the exemplars differ after %v:\n%s", settle, difference.String())
+			t.Fatalf("the %s differ after %v:\n%s", what, settle, difference)
 		}
 	}
 }

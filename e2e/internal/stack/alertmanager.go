@@ -3,7 +3,6 @@ package stack
 import (
 	"context"
 	"path/filepath"
-	"testing"
 )
 
 // Alertmanager is a running Alertmanager with deploy/alertmanager/alertmanager.yml.
@@ -14,25 +13,8 @@ type Alertmanager struct {
 	process
 }
 
-// StartAlertmanager starts an Alertmanager and waits until it is ready. It posts to webhook, which takes the place of
-// Slack's; no other setting is changed, but what rewrite (nil: nothing) makes of the files of deploy/alertmanager. It is
-// stopped when the test ends, and its output is shown if the test has failed. The binary is .bin/alertmanager, which
-// `make e2e` builds.
-func StartAlertmanager(t testing.TB, webhook string, rewrite func(name string, content []byte) ([]byte, error)) *Alertmanager {
-	t.Helper()
-	s := siteOf(t)
-	s.Rewrite = rewrite
-	a, err := again(func() (*Alertmanager, error) {
-		a := &Alertmanager{}
-		return a, a.start(t.Context(), s, webhook)
-	})
-	if err != nil {
-		t.Fatalf("starting Alertmanager: %v", err)
-	}
-	a.stopAtEnd(t, "Alertmanager")
-	return a
-}
-
+// start starts it and waits until it is ready. It posts to webhook, which takes the place of Slack's; no other
+// setting is changed. The binary is .bin/alertmanager, which `make e2e` builds.
 func (a *Alertmanager) start(ctx context.Context, s *Site, webhook string) error {
 	binary, err := s.binary("alertmanager")
 	if err != nil {

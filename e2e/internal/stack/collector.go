@@ -17,6 +17,7 @@ type Collector struct {
 	GRPC       string // OTLP over gRPC, host:port
 	HTTP       string // OTLP over HTTP, a base URL
 	Prometheus string // the page with the metrics that arrived, a URL
+	Self       string // the page with its own metrics, a URL
 
 	page       string // host:port of Prometheus
 	health     string
@@ -103,7 +104,7 @@ func (c *Collector) start(ctx context.Context, s *Site, env []string, args ...st
 	selfHost, selfPort, _ := strings.Cut(addr[4], ":")
 	c.GRPC, c.HTTP = addr[0], "http://"+addr[1]
 	c.page, c.Prometheus = addr[2], "http://"+addr[2]+"/metrics"
-	c.health = "http://" + addr[3] + "/"
+	c.health, c.Self = "http://"+addr[3]+"/", "http://"+addr[4]+"/metrics"
 	if err := c.run(s, append([]string{
 		"COLLECTOR_OTLP_GRPC=" + addr[0],
 		"COLLECTOR_OTLP_HTTP=" + addr[1],
@@ -117,6 +118,9 @@ func (c *Collector) start(ctx context.Context, s *Site, env []string, args ...st
 	}
 	return c.waitPage(ctx, c.health)
 }
+
+// Own fetches the collector's metrics of its own.
+func (c *Collector) Own(ctx context.Context) ([]byte, error) { return get(ctx, c.Self, "") }
 
 // Page fetches the metrics that have arrived, in the format that accept asks for.
 func (c *Collector) Page(ctx context.Context, accept string) ([]byte, error) {

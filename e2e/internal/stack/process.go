@@ -155,6 +155,28 @@ func (p *process) kill() error {
 	return err
 }
 
+// PID is the process's number.
+func (p *process) PID() int { return p.cmd.Process.Pid }
+
+// Pause has the process stand still, as one does that waits for a disk, until Resume. Its connections stay.
+func (p *process) Pause(t testing.TB) {
+	t.Helper()
+	p.signal(t, syscall.SIGSTOP)
+}
+
+// Resume has the process go on after Pause.
+func (p *process) Resume(t testing.TB) {
+	t.Helper()
+	p.signal(t, syscall.SIGCONT)
+}
+
+func (p *process) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatalf("%v to process %d: %v", s, p.PID(), err)
+	}
+}
+
 // Output returns what the process has printed so far.
 func (p *process) Output() string { return p.output.String() }
 

@@ -39,6 +39,7 @@ type Feeds struct {
 	Services, Collectors []Target
 	Alertmanagers        []Target // alerts are sent there
 	Flags                []string // further ones of the command line
+	Env                  []string // its environment
 }
 
 // StartPrometheus starts a Prometheus that scrapes services and collectors, and waits until it is ready. It
@@ -100,7 +101,7 @@ func (p *Prometheus) start(ctx context.Context, s *Site, feeds Feeds) error {
 		return err
 	}
 	p.URL = "http://" + addr[0]
-	if err := p.run(s, nil, binary, append([]string{
+	if err := p.run(s, feeds.Env, binary, append([]string{
 		"--config.file=" + filepath.Join(p.dir, "prometheus.yml"),
 		"--storage.tsdb.path=" + filepath.Join(p.dir, "data"),
 		"--web.listen-address=" + addr[0],
@@ -120,6 +121,9 @@ func (p *Prometheus) start(ctx context.Context, s *Site, feeds Feeds) error {
 	p.API = v1.NewAPI(client)
 	return p.waitPage(ctx, p.URL+"/-/ready")
 }
+
+// Own fetches its metrics of its own.
+func (p *Prometheus) Own(ctx context.Context) ([]byte, error) { return get(ctx, p.URL+"/metrics", "") }
 
 // setTargets writes the files of targets that prometheus.yml names. Prometheus notices changes of them.
 func (p *Prometheus) setTargets(feeds Feeds) error {

@@ -1,0 +1,68 @@
+package main
+
+// consumers are programs that use the nested modules, by the modules' folders.
+var consumers = map[string]string{
+	"contrib/grpcbreaker": `package main
+
+import (
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/contrib/grpcbreaker"
+)
+
+func main() {
+	guarded, err := grpcbreaker.New(grpcbreaker.WithConfig(breaker.Config{Service: "payments"}))
+	if err != nil {
+		panic(err)
+	}
+	defer guarded.Close()
+	options := append(guarded.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("127.0.0.1:9000", options...)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+}
+`,
+	"contrib/gobreaker": `package main
+
+import (
+	peer "github.com/sony/gobreaker/v2"
+
+	"github.com/otelbreaker/otelbreaker/contrib/gobreaker"
+	"github.com/otelbreaker/otelbreaker/otelcb"
+)
+
+func main() {
+	cb, err := gobreaker.New[string](peer.Settings{Name: "payments"})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := otelcb.Observe(cb); err != nil {
+		panic(err)
+	}
+}
+`,
+	"contrib/failsafe": `package main
+
+import (
+	peer "github.com/failsafe-go/failsafe-go"
+
+	"github.com/otelbreaker/otelbreaker/contrib/failsafe"
+	"github.com/otelbreaker/otelbreaker/otelcb"
+)
+
+func main() {
+	cb, err := failsafe.NewBuilder[string](failsafe.WithService("payments")).Build()
+	if err != nil {
+		panic(err)
+	}
+	if _, err := otelcb.Observe(cb); err != nil {
+		panic(err)
+	}
+	_ = peer.With[string](cb)
+}
+`,
+}
