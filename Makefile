@@ -17,10 +17,10 @@ BIN := $(CURDIR)/.bin
 # The programs of the whole stack; each is built once and kept in .bin/.
 STACK := $(addprefix $(BIN)/,otelcol prometheus alertmanager loki jaeger)
 
-# Every module of the repository; those that hold code; those whose tests need nothing but Go.
+# Every module of the repository; those that hold code; those whose tests need nothing but Go (fleet/redis needs Redis).
 MODULES := $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/node_modules/*' | xargs -n 1 dirname | sort)
 CODE    := $(filter-out ./tools/%,$(MODULES)) ./tools/release
-LIGHT   := $(filter-out ./e2e ./e2e/% ./deploy/kubernetes,$(CODE))
+LIGHT   := $(filter-out ./e2e ./e2e/% ./deploy/kubernetes ./fleet/redis,$(CODE))
 
 # $(call each,MODULES,COMMAND) runs a command in every one of them and stops at the first failure.
 each = for module in $(1); do echo "$$module: $(2)"; (cd $$module && $(2)); done
@@ -71,6 +71,11 @@ e2e: $(STACK) $(BIN)/gotestsum ## Test against the real collector, Prometheus, A
 	@# One package at a time: the incidents are in shortened time, and want the machine for themselves.
 	@GOTESTSUM_FORMAT=standard-verbose tools/gotest ./e2e -race -count=1 -p 1 -timeout 20m
 
+.PHONY: redis
+redis: $(BIN)/gotestsum ## Test the fleet's engine on Redis against real servers; as root installs Redis where it is missing
+	@tools/redis/install
+	@tools/gotest ./fleet/redis -race -count=1
+
 .PHONY: browser
 browser: ## Test the demo's page in Chromium; needs Node.js, and as root installs Chromium where it is missing
 	@e2e/browser/run
@@ -100,6 +105,8 @@ signal: $(STACK) ## Play the incidents against the stack (two minutes) and write
 .PHONY: fleet-figures
 fleet-figures: ## Run fleets of a hundred replicas on the real engines (minutes) and write the figures into docs/fleet.md
 	go test -C fleet/nats -count=1 -run '^TestFleetOfAHundred$$' -v . -args -figures ../../docs/fleet.md
+	@tools/redis/install
+	go test -C fleet/redis -count=1 -run '^TestFleetOfAHundred$$' -v . -args -figures ../../docs/fleet.md
 
 .PHONY: fleet-telemetry
 fleet-telemetry: $(STACK) ## Play 1,000 instances with 100 endpoints (half an hour, 12 GB), and write docs/fleet-telemetry.md
