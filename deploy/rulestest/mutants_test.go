@@ -140,7 +140,7 @@ var mutants = map[string][]mutant{
 		{"CircuitBreakerStuckOpen", "and circuit_breaker_state == 2 and min_over", "and circuit_breaker_state offset 30s == 2 and min_over"},
 		{lasting, "offset 15m) > 0", "offset 14m45s) > 0"},
 		{lasting, "offset 15m) > 0", "offset 15m15s) > 0"},
-		{"CircuitBreakerStuckOpen", "min_over_time(circuit_breaker_state[15m]) == 2 and", "min_over_time(circuit_breaker_state[15m]) >= 0 and"},
+		{"CircuitBreakerStuckOpen", "min_over_time(circuit_breaker_state[15m]) == 2 unless", "min_over_time(circuit_breaker_state[15m]) >= 0 unless"},
 		{"CircuitBreakerStuckOpen", "[15m15s]) ) > 0.5", "[15m15s]) ) > 5"},
 		{"CircuitBreakerStuckOpen", "[15m15s]", "[5m]"},
 		{"CircuitBreakerStuckOpen", "[15m15s]", "[20m]"},
