@@ -105,6 +105,8 @@ signal: $(STACK) ## Play the incidents against the stack (two minutes) and write
 .PHONY: fleet-figures
 fleet-figures: ## Run fleets of a hundred replicas on the real engines (minutes) and write the figures into docs/fleet.md
 	go test -C fleet/nats -count=1 -run '^TestFleetOfAHundred$$' -v . -args -figures ../../docs/fleet.md
+	@tools/redis/install
+	go test -C fleet/redis -count=1 -run '^TestFleetOfAHundred$$' -v . -args -figures ../../docs/fleet.md
 
 .PHONY: fleet-telemetry
 fleet-telemetry: $(STACK) ## Play 1,000 instances with 100 endpoints (half an hour, 12 GB), and write docs/fleet-telemetry.md

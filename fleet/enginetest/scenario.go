@@ -329,6 +329,7 @@ func (all *replicas) restart(s Store, f *Figures) {
 	back := time.Now()
 	all.await("all to share again", all.each, func(r *replica) bool { return r.member.Connected() && r.member.Replicas() == len(all.each) })
 	f.Rejoined = time.Since(back)
+	all.reset() // of a vote that was being written as the store came back
 	took := all.open(all.each[1], all.each)
 	f.Reopening = slices.Max(took)
 	stop = all.traffic()

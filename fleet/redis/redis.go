@@ -1,7 +1,7 @@
 // Package redis lets the replicas of a fleet share what they learn by Redis 6 or later, or what speaks its protocol and
 // has Lua scripts (Valkey, say): one server, Sentinel or a cluster.
 //
-//	client := redis.NewClient(&redis.Options{Addr: "redis:6379", TLSConfig: …, Username: …, Password: …})
+//	client := redis.NewClient(&redis.Options{Addr: "redis:6379", ContextTimeoutEnabled: true, TLSConfig: …, Username: …})
 //	engine, err := fleetredis.New(client)
 //
 // It needs nothing of the server's configuration, and no module. Each write is one script: it stores the entry with its
@@ -66,7 +66,9 @@ func WithNamespace(name string) Option {
 var namespaces = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // New makes an engine on a client, which stays the caller's: its options are where TLS, credentials and timeouts are set,
-// and it is to be closed after the fleet. New speaks to nobody yet.
+// and it is to be closed after the fleet. ContextTimeoutEnabled has to be set in them: without it, a client that connects
+// again makes writes that were long given up, and siblings would hear of openings that are over. New speaks to nobody
+// yet.
 func New(client redis.UniversalClient, options ...Option) (*Engine, error) {
 	s := settings{namespace: DefaultNamespace}
 	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
@@ -78,11 +80,27 @@ func New(client redis.UniversalClient, options ...Option) (*Engine, error) {
 		}
 		o.apply(&s)
 	}
+	if !obeysContexts(client) {
+		return nil, errors.New("redis: ContextTimeoutEnabled is false in the client's options: allowed is true")
+	}
 	if !namespaces.MatchString(s.namespace) {
 		return nil, fmt.Errorf("redis: WithNamespace is %.80q: allowed are 1 to 64 letters, digits, '-', '_' and '.'", s.namespace)
 	}
 	tag := "{" + s.namespace + "}:"
 	return &Engine{client: client, entry: tag + "entry:", index: tag + "index", number: tag + "number", channel: tag + "changes"}, nil
+}
+
+// obeysContexts is true also of a client that cannot be asked, a wrapper of the caller's own.
+func obeysContexts(client redis.UniversalClient) bool {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.Ring:
+		return c.Options().ContextTimeoutEnabled
+	}
+	return true
 }
 
 // Put implements [fleet.Engine].
@@ -103,8 +121,8 @@ func (e *Engine) CompareAndDelete(ctx context.Context, key string, old []byte) e
 	return err
 }
 
-// run runs a script on the three keys that each of them uses, and returns when ctx ends, too: whether the client obeys a
-// context while it reads is an option of its own.
+// run runs a script on the three keys that each of them uses, and returns when ctx is cancelled, too: while it reads, the
+// client obeys deadlines only.
 func (e *Engine) run(ctx context.Context, what string, script *redis.Script, key string, args ...any) (changed bool, err error) {
 	keys := []string{e.entry + key, e.index, e.number}
 	changed, err = within(ctx, func() (bool, error) {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"fmt"
 	"math/big"
 	"net"
@@ -68,7 +69,7 @@ func TestEngineOnACluster(t *testing.T) {
 		}
 	}
 	enginetest.Run(t, enginetest.Store{Open: func(t *testing.T) fleet.Engine {
-		client := peer.NewClusterClient(&peer.ClusterOptions{Addrs: []string{nodes[0].address, nodes[2].address}})
+		client := peer.NewClusterClient(&peer.ClusterOptions{Addrs: []string{nodes[0].address, nodes[2].address}, ContextTimeoutEnabled: true})
 		t.Cleanup(func() { _ = client.Close() })
 		return engine(t, client)
 	}})
@@ -307,11 +308,17 @@ func TestNamespacesAreApart(t *testing.T) {
 }
 
 func TestBadOptionsAreRefused(t *testing.T) {
-	client := peer.NewClient(&peer.Options{})
+	client := peer.NewClient(&peer.Options{ContextTimeoutEnabled: true})
 	defer client.Close()
+	late := peer.NewClient(&peer.Options{})
+	defer late.Close()
+	lateCluster := peer.NewClusterClient(&peer.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
+	defer lateCluster.Close()
 	for want, make := range map[string]func() (*redis.Engine, error){
-		"client is nil": func() (*redis.Engine, error) { return redis.New(nil) },
-		"option 0":      func() (*redis.Engine, error) { return redis.New(client, nil) },
+		"client is nil":                  func() (*redis.Engine, error) { return redis.New(nil) },
+		"ContextTimeoutEnabled":          func() (*redis.Engine, error) { return redis.New(late) },
+		"ContextTimeoutEnabled is false": func() (*redis.Engine, error) { return redis.New(lateCluster) },
+		"option 0":                       func() (*redis.Engine, error) { return redis.New(client, nil) },
 		`WithNamespace is "a{b}"`: func() (*redis.Engine, error) {
 			return redis.New(client, redis.WithNamespace("a{b}"))
 		},
@@ -325,3 +332,20 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestFleetOfAHundred(t *testing.T) {
+	s := startServer(t)
+	figures := enginetest.Fleet(t, enginetest.Store{
+		Open: func(t *testing.T) fleet.Engine { return engine(t, s.client(t)) },
+		Away: func(*testing.T) { s.kill() },
+		Back: s.start,
+	}, 100)
+	t.Logf("\n%s", figures.Table())
+	if *into != "" {
+		if err := figures.Write(*into, "Redis"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var into = flag.String("figures", "", "a document to write the figures into")

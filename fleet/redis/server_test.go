@@ -97,7 +97,7 @@ func (s *server) signal(t *testing.T, sig syscall.Signal) {
 // client gives one of its own, with change made to its options.
 func (s *server) client(t *testing.T, change ...func(*peer.Options)) *peer.Client {
 	t.Helper()
-	o := &peer.Options{Addr: s.address}
+	o := &peer.Options{Addr: s.address, ContextTimeoutEnabled: true}
 	for _, c := range change {
 		c(o)
 	}

@@ -65,4 +65,85 @@ func main() {
 	_ = peer.With[string](cb)
 }
 `,
+	"fleet": `package main
+
+import (
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/fleet"
+)
+
+func main() {
+	group, err := breaker.NewGroup(breaker.Config{Service: "payments"})
+	if err != nil {
+		panic(err)
+	}
+	var engine fleet.Engine
+	if _, err := fleet.Join(group, engine, fleet.WithName("shop")); err == nil {
+		panic("it joined without an engine")
+	}
+}
+`,
+	"fleet/nats": `package main
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/fleet"
+	fleetnats "github.com/otelbreaker/otelbreaker/fleet/nats"
+)
+
+func main() {
+	group, err := breaker.NewGroup(breaker.Config{Service: "payments"})
+	if err != nil {
+		panic(err)
+	}
+	connection, err := nats.Connect("nats://127.0.0.1:4222", nats.RetryOnFailedConnect(true))
+	if err != nil {
+		panic(err)
+	}
+	defer connection.Close()
+	engine, err := fleetnats.New(connection)
+	if err != nil {
+		panic(err)
+	}
+	member, err := fleet.Join(group, engine, fleet.WithName("shop"))
+	if err != nil {
+		panic(err)
+	}
+	_ = member.Close(context.Background())
+}
+`,
+	"fleet/redis": `package main
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/otelbreaker/otelbreaker/breaker"
+	"github.com/otelbreaker/otelbreaker/fleet"
+	fleetredis "github.com/otelbreaker/otelbreaker/fleet/redis"
+)
+
+func main() {
+	group, err := breaker.NewGroup(breaker.Config{Service: "payments"})
+	if err != nil {
+		panic(err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
+	defer client.Close()
+	engine, err := fleetredis.New(client)
+	if err != nil {
+		panic(err)
+	}
+	member, err := fleet.Join(group, engine, fleet.WithName("shop"))
+	if err != nil {
+		panic(err)
+	}
+	_ = member.Close(context.Background())
+}
+`,
 }

@@ -31,14 +31,18 @@ func (m module) tag(version string) string {
 	return path.Join(m.folder, version)
 }
 
-// publicModules are the root and those under contrib/.
+// publicModules are the root, those under contrib/, and the fleet's.
 func publicModules(root string) ([]module, error) {
-	files, err := filepath.Glob(filepath.Join(root, "contrib", "*", "go.mod"))
-	if err != nil {
-		return nil, err
+	files := []string{filepath.Join(root, "go.mod")}
+	for _, folder := range []string{"contrib/*", "fleet", "fleet/*"} {
+		found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(folder), "go.mod"))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
 	}
 	var all []module
-	for _, file := range append([]string{filepath.Join(root, "go.mod")}, files...) {
+	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
