@@ -71,6 +71,7 @@ func (m *Member) forget(g *guarded) {
 	if h := g.newest.Load(); h != nil {
 		h.Release()
 	}
+	g.hold = nil
 	delete(m.guarded, g.id)
 	delete(m.known, g.b)
 }

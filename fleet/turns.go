@@ -64,6 +64,10 @@ func (m *Member) takeTurn(id string, c Change, now time.Time) {
 
 // wait begins the wait of a breaker whose delay has elapsed.
 func (m *Member) wait(g *guarded, h breaker.Hold, now time.Time) {
+	if m.guarded[g.id] != g { // it has been left to itself
+		h.Release()
+		return
+	}
 	g.hold = &h
 	if !m.link.whole {
 		g.letGo()
