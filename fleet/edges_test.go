@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -357,4 +358,51 @@ func TestF03_WhatWasSeenBeforeACutDoesNotOpenAgain(t *testing.T) {
 		}
 		wantStates(t, "what stood before opens nothing", all, 1, 0, 1)
 	})
+}
+
+// Events that come seconds late, behind a listener that is slow, wedge nothing, and leave no vote behind.
+func TestF02_SlowListenersWedgeNothing(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 3))
+			store := enginetest.NewMemory()
+			u := &upstream{took: 20 * time.Millisecond}
+			all := make([]*replica, 4)
+			for i := range all {
+				r := &replica{name: fmt.Sprint(i), way: &unsteady{Engine: store}}
+				late := time.Duration(random.IntN(8000)) * time.Millisecond
+				var err error
+				r.b, err = breaker.New(breaker.Config{FailureThreshold: 2, RecoveryTimeout: 2 * time.Second},
+					breaker.ListenerFunc(func(breaker.Event) { time.Sleep(late) }))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.member, err = fleet.Join(r.b, r.way, fleet.WithPolicy(fleet.LeaderOfOne())); err != nil {
+					t.Fatal(err)
+				}
+				all[i] = r
+			}
+			stop := traffic(u, all, 200*time.Millisecond)
+			for range 30 {
+				time.Sleep(time.Duration(random.IntN(20_000)) * time.Millisecond)
+				u.down.Store(!u.down.Load())
+				if random.IntN(4) == 0 {
+					all[random.IntN(len(all))].b.Reset()
+				}
+			}
+			u.down.Store(false)
+			time.Sleep(5 * time.Minute)
+			wantStates(t, fmt.Sprintf("seed %d, five minutes after", seed), all, len(all), 0, 0)
+			for _, value := range under(store, "replica.") {
+				if !strings.Contains(value, `"votes":{}`) {
+					t.Errorf("seed %d: of closed breakers there is %s", seed, value)
+				}
+			}
+			stop()
+			for _, r := range all {
+				_ = r.member.Close(t.Context())
+			}
+			time.Sleep(time.Hour) // for the events that are left
+		})
+	}
 }

@@ -152,7 +152,9 @@ func (m *Member) on(e *breaker.Event, now time.Time) {
 		g.dropHold()
 	case e.Reason.Rule == breaker.RuleProbesSucceeded:
 		m.closed(g)
-		m.recoveredHere(g)
+		if g.b.State() != breaker.Open { // or else the event comes late, and the recovery is no news
+			m.recoveredHere(g)
+		}
 	default:
 		m.closed(g)
 		m.giveBack(g)
