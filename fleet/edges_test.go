@@ -406,3 +406,32 @@ func TestF02_SlowListenersWedgeNothing(t *testing.T) {
 		})
 	}
 }
+
+// What a fleet has opened is no evidence either where its replica leaves and joins again.
+func TestF04_WhoJoinsAgainDoesNotVoteForWhatTheFleetHasOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := enginetest.NewMemory()
+		leader := fleet.WithPolicy(fleet.LeaderOfOne())
+		all := start(t, store, 2, five, leader)
+		all[0].fail(5)
+		synctest.Wait()
+		wantStates(t, "one has opened", all, 0, 0, 2)
+		if err := all[1].member.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		again, err := fleet.Join(all[1].b, all[1].way, leader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = again.Close(t.Context()) }()
+		time.Sleep(time.Second)
+		all[0].b.Reset()
+		time.Sleep(3 * time.Second)
+		wantStates(t, "the first is reset", all, 1, 0, 1)
+		for _, value := range under(store, "replica.") {
+			if !strings.Contains(value, `"votes":{}`) {
+				t.Errorf("a vote is left: %s", value)
+			}
+		}
+	})
+}

@@ -53,9 +53,7 @@ func (m *Member) attach(b *breaker.Breaker) error {
 	if err != nil {
 		return fmt.Errorf("fleet: breaker %q (%s) cannot join: %w", s.Service, s.Endpoint, err)
 	}
-	if s.State != breaker.Closed && s.Override == breaker.Automatic {
-		g.vote = newToken()
-	}
+	// One that is open already may have been opened by a fleet, and does not vote until its own calls say so again.
 	if t := m.turns[g.id]; t != nil && t.State == recovered {
 		g.told = t.Token
 	}
