@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -357,81 +356,5 @@ func TestF03_WhatWasSeenBeforeACutDoesNotOpenAgain(t *testing.T) {
 			t.Fatal("it is not back")
 		}
 		wantStates(t, "what stood before opens nothing", all, 1, 0, 1)
-	})
-}
-
-// Events that come seconds late, behind a listener that is slow, wedge nothing, and leave no vote behind.
-func TestF02_SlowListenersWedgeNothing(t *testing.T) {
-	for seed := range uint64(20) {
-		synctest.Test(t, func(t *testing.T) {
-			random := rand.New(rand.NewPCG(seed, 3))
-			store := enginetest.NewMemory()
-			u := &upstream{took: 20 * time.Millisecond}
-			all := make([]*replica, 4)
-			for i := range all {
-				r := &replica{name: fmt.Sprint(i), way: &unsteady{Engine: store}}
-				late := time.Duration(random.IntN(8000)) * time.Millisecond
-				var err error
-				r.b, err = breaker.New(breaker.Config{FailureThreshold: 2, RecoveryTimeout: 2 * time.Second},
-					breaker.ListenerFunc(func(breaker.Event) { time.Sleep(late) }))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.member, err = fleet.Join(r.b, r.way, fleet.WithPolicy(fleet.LeaderOfOne())); err != nil {
-					t.Fatal(err)
-				}
-				all[i] = r
-			}
-			stop := traffic(u, all, 200*time.Millisecond)
-			for range 30 {
-				time.Sleep(time.Duration(random.IntN(20_000)) * time.Millisecond)
-				u.down.Store(!u.down.Load())
-				if random.IntN(4) == 0 {
-					all[random.IntN(len(all))].b.Reset()
-				}
-			}
-			u.down.Store(false)
-			time.Sleep(5 * time.Minute)
-			wantStates(t, fmt.Sprintf("seed %d, five minutes after", seed), all, len(all), 0, 0)
-			for _, value := range under(store, "replica.") {
-				if !strings.Contains(value, `"votes":{}`) {
-					t.Errorf("seed %d: of closed breakers there is %s", seed, value)
-				}
-			}
-			stop()
-			for _, r := range all {
-				_ = r.member.Close(t.Context())
-			}
-			time.Sleep(time.Hour) // for the events that are left
-		})
-	}
-}
-
-// What a fleet has opened is no evidence either where its replica leaves and joins again.
-func TestF04_WhoJoinsAgainDoesNotVoteForWhatTheFleetHasOpened(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := enginetest.NewMemory()
-		leader := fleet.WithPolicy(fleet.LeaderOfOne())
-		all := start(t, store, 2, five, leader)
-		all[0].fail(5)
-		synctest.Wait()
-		wantStates(t, "one has opened", all, 0, 0, 2)
-		if err := all[1].member.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		again, err := fleet.Join(all[1].b, all[1].way, leader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = again.Close(t.Context()) }()
-		time.Sleep(time.Second)
-		all[0].b.Reset()
-		time.Sleep(3 * time.Second)
-		wantStates(t, "the first is reset", all, 1, 0, 1)
-		for _, value := range under(store, "replica.") {
-			if !strings.Contains(value, `"votes":{}`) {
-				t.Errorf("a vote is left: %s", value)
-			}
-		}
 	})
 }

@@ -258,6 +258,9 @@ func (m *Member) recoveredHere(g *guarded) {
 	g.told = t.Token
 	g.busy++
 	m.do(false, opPut, func(ctx context.Context) error {
+		if g.b.State() == breaker.Open {
+			return nil // it has opened again while this waited for the engine
+		}
 		return m.engine.Put(ctx, m.config.breakerKey(g.id), written(t), recoveredLife)
 	}, func(err error, _ time.Time) {
 		g.busy--
