@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
@@ -20,10 +21,13 @@ type guarded struct {
 	openedAt time.Time
 	blocked  uint64 // calls, when it was last closed
 
-	hold     *breaker.Hold // its delay has elapsed, and it waits for its turn
-	busy     int           // operations on its key that are under way
-	notUntil time.Time     // no attempt before that
-	turn     []byte        // what stands in the store while it is this replica's turn
+	newest   atomic.Pointer[breaker.Hold] // also before the loop knows of it
+	hold     *breaker.Hold                // its delay has elapsed, and it waits for its turn
+	busy     int                          // operations on its key that are under way
+	notUntil time.Time                    // no attempt before that
+	asked    []byte                       // the turn that it may be given soon
+	turn     []byte                       // what stands in the store while it is this replica's turn
+	takenAt  time.Time
 	renewAt  time.Time
 	activity uint64 // calls that had ended at the last renewal
 
@@ -41,14 +45,15 @@ func (m *Member) attach(b *breaker.Breaker) error {
 	}
 	var err error
 	g.ungate, err = b.Gate(func(h breaker.Hold) {
-		m.post(func(now time.Time) { m.wait(g, h, now) })
+		g.newest.Store(&h)
+		if !m.post(func(now time.Time) { m.wait(g, h, now) }) {
+			h.Release()
+		}
 	}, m.config.bound)
 	if err != nil {
 		return fmt.Errorf("fleet: breaker %q (%s) cannot join: %w", s.Service, s.Endpoint, err)
 	}
-	if s.State != breaker.Closed && s.Override == breaker.Automatic {
-		g.vote = newToken()
-	}
+	// One that is open already may have been opened by a fleet, and does not vote until its own calls say so again.
 	if t := m.turns[g.id]; t != nil && t.State == recovered {
 		g.told = t.Token
 	}
@@ -61,7 +66,10 @@ func (m *Member) forget(g *guarded) {
 	g.ungate()
 	g.advise(1)
 	g.cancelRelease()
-	g.letGo()
+	if h := g.newest.Load(); h != nil {
+		h.Release()
+	}
+	g.hold = nil
 	delete(m.guarded, g.id)
 	delete(m.known, g.b)
 }
@@ -139,10 +147,12 @@ func (m *Member) on(e *breaker.Event, now time.Time) {
 	case e.To == breaker.Open:
 		m.opened(g, e, now)
 	case e.To == breaker.HalfOpen:
-		g.hold = nil
+		g.dropHold()
 	case e.Reason.Rule == breaker.RuleProbesSucceeded:
 		m.closed(g)
-		m.recoveredHere(g)
+		if g.b.State() != breaker.Open { // or else the event comes late, and the recovery is no news
+			m.recoveredHere(g)
+		}
 	default:
 		m.closed(g)
 		m.giveBack(g)
@@ -161,9 +171,41 @@ func (m *Member) takenOver(g *guarded) {
 // closed voids what was known until now: the breaker opens again on news alone.
 func (m *Member) closed(g *guarded) {
 	g.cancelRelease()
-	g.vote, g.hold, g.blocked = "", nil, g.b.Snapshot().Blocked
-	g.void = maps.Clone(m.votes[g.id])
+	g.dropHold()
+	g.vote, g.blocked = "", g.b.Snapshot().Blocked
+	m.void(g)
 	m.judge(g)
+}
+
+// dropHold forgets a hold that is over. The event that says so may come late, behind listeners that are slow, when there is
+// another one already.
+func (g *guarded) dropHold() {
+	if !g.b.Snapshot().Held {
+		g.hold = nil
+	}
+}
+
+// void has the votes that are known say nothing any more. While the watch has not told all, those stay void that were.
+func (m *Member) void(g *guarded) {
+	if m.link.synced || len(g.void) > m.config.maxReplicas {
+		g.void = nil
+	}
+	if g.void == nil {
+		g.void = map[string]string{}
+	}
+	maps.Copy(g.void, m.votes[g.id])
+}
+
+// reconcile ends a vote for a breaker that is not open: what tells of a closing may come late, or never where another
+// listener hangs.
+func (m *Member) reconcile(g *guarded, now time.Time) {
+	if g.vote == "" {
+		return
+	}
+	if s := g.b.Snapshot(); s.State == breaker.Closed || s.Override != breaker.Automatic {
+		g.vote = ""
+		m.publish(now)
+	}
 }
 
 func (m *Member) opened(g *guarded, e *breaker.Event, now time.Time) {
@@ -179,9 +221,13 @@ func (m *Member) opened(g *guarded, e *breaker.Event, now time.Time) {
 	case breaker.RuleFleetLeader, breaker.RuleFleetQuorum:
 		g.vote = ""
 	default:
+		s := g.b.Snapshot()
+		if s.OutageID != e.OutageID {
+			return // it is over: the event comes late
+		}
 		g.vote = newToken()
-		if e.From == breaker.HalfOpen {
-			m.failedHere(g, g.b.Snapshot().RetryAfter, now)
+		if e.From == breaker.HalfOpen && s.State == breaker.Open {
+			m.failedHere(g, s.RetryAfter, now)
 		}
 	}
 }

@@ -3,7 +3,9 @@ package fleet
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +56,7 @@ func (m *Member) watch() {
 	for m.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(m.ctx)
 		m.post(func(now time.Time) { m.link.begin(m, now, cancel) })
+		begun := time.Now()
 		err := contained(func() error {
 			return m.engine.Watch(ctx, m.config.prefix(), func(c Change) {
 				if c.Kind == Synced {
@@ -75,7 +78,8 @@ func (m *Member) watch() {
 			m.link.synced = false
 			m.lose(err, now)
 		})
-		if synced.Swap(false) {
+		// One that ends as soon as it has begun is as costly as none: it lists all, and will again.
+		if synced.Swap(false) && time.Since(begun) >= m.config.heartbeat {
 			failures = 0
 		}
 		failures++
@@ -89,6 +93,11 @@ func (m *Member) watch() {
 // begin makes ready for a watch that tells all anew.
 func (l *link) begin(m *Member, now time.Time, rewatch context.CancelFunc) {
 	l.rewatch, l.begunAt, l.synced = rewatch, now, false
+	for _, g := range m.guarded {
+		if g.b.State() != breaker.Closed {
+			m.void(g) // they shall not open it again that are as they were when it closes meanwhile
+		}
+	}
 	clear(m.siblings)
 	clear(m.votes)
 	clear(m.turns)
@@ -147,8 +156,13 @@ func (m *Member) publish(now time.Time) {
 	}
 	b := beat{Number: l.number + 1, Life: millisecondsOf(3 * m.config.heartbeat), Votes: map[string]string{}}
 	for id, g := range m.guarded {
-		if g.vote != "" && len(b.Votes) < maxVotes {
+		if g.vote != "" {
 			b.Votes[id] = g.vote
+		}
+	}
+	if len(b.Votes) > maxVotes { // the same ones each time: one that comes and goes would count as new
+		for _, id := range slices.Sorted(maps.Keys(b.Votes))[maxVotes:] {
+			delete(b.Votes, id)
 		}
 	}
 	l.number, l.value, l.sentAt, l.sending, l.changed = b.Number, written(b), now, true, false

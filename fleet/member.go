@@ -108,16 +108,20 @@ func isNil(given any) bool {
 
 // Close leaves the fleet: this replica's votes and lease are withdrawn, as far as the engine takes it until ctx ends, and
 // the breakers go on by themselves. What goes wrong is returned; all has ended then, too, but for what an engine does that
-// does not honour its context. A second Close does nothing.
+// does not honour its context. A second Close does nothing. A nil ctx is an error, and closes nothing.
 func (m *Member) Close(ctx context.Context) error {
+	if ctx == nil {
+		return errors.New("fleet: the context of Close is nil: allowed is one that ends, or context.Background()")
+	}
 	var err error
 	m.mail.close(func() {
 		m.end()
 		m.work.close()
 		m.loops.Wait()
+		turns := m.held()
 		m.detach()
 		if err = m.idle(ctx); err == nil {
-			err = m.withdraw(ctx)
+			err = m.withdraw(ctx, turns)
 		}
 	})
 	return err
@@ -138,8 +142,21 @@ func (m *Member) detach() {
 	m.telemetry.end()
 }
 
+// held gives the turns that are this replica's, or may be: of one that was asked for, the answer may be under way.
+func (m *Member) held() map[string][]byte {
+	turns := map[string][]byte{}
+	for id, g := range m.guarded {
+		if g.turn != nil {
+			turns[id] = g.turn
+		} else if g.asked != nil {
+			turns[id] = g.asked
+		}
+	}
+	return turns
+}
+
 // withdraw takes away what this replica has written. The loop has ended.
-func (m *Member) withdraw(ctx context.Context) error {
+func (m *Member) withdraw(ctx context.Context, turns map[string][]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, m.config.timeout)
 	defer cancel()
 	var errs []error
@@ -148,8 +165,8 @@ func (m *Member) withdraw(ctx context.Context) error {
 			errs = append(errs, m.engine.CompareAndDelete(ctx, key, value))
 		}
 	}
-	for id, g := range m.guarded {
-		remove(m.config.breakerKey(id), g.turn)
+	for id, turn := range turns {
+		remove(m.config.breakerKey(id), turn)
 	}
 	remove(m.config.replicaKey(), m.link.value)
 	if err := errors.Join(errs...); err != nil {
@@ -185,8 +202,8 @@ func (m *Member) tick(now time.Time) {
 	}
 }
 
-// post has the loop call f. It never waits.
-func (m *Member) post(f func(now time.Time)) { m.mail.put(f) }
+// post has the loop call f. It never waits. After Close it does nothing, and tells so.
+func (m *Member) post(f func(now time.Time)) (posted bool) { return m.mail.put(f) }
 
 // later is post after some time.
 func (m *Member) later(d time.Duration, f func(now time.Time)) *time.Timer {
@@ -204,17 +221,18 @@ type mailbox struct {
 
 func (m *mailbox) init() { m.news = make(chan struct{}, 1) }
 
-func (m *mailbox) put(f func(time.Time)) {
+func (m *mailbox) put(f func(time.Time)) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return
+		return false
 	}
 	m.queue = append(m.queue, f)
 	select {
 	case m.news <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 func (m *mailbox) take() []func(time.Time) {

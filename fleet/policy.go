@@ -28,7 +28,8 @@ const defaultShare = 0.5
 // still needs failures of its own to open.
 func Advisory(share float64) Policy { return Policy{advisory, share} }
 
-// Quorum opens a breaker when a share of the live replicas, in (0, 1], have opened.
+// Quorum opens a breaker when a share of the live replicas, in (0, 1], have opened. The breaker itself is among the live
+// and has not: with a share above (n-1)/n of n replicas, it never comes to that.
 func Quorum(share float64) Policy { return Policy{quorum, share} }
 
 // LeaderOfOne opens a breaker as soon as one sibling has opened: for a dependency that is one thing, so that what one

@@ -27,6 +27,7 @@ var propagationBounds = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 type telemetry struct {
 	fleet        attribute.KeyValue
 	logger       log.Logger
+	records      chan log.Record // on their way to the logger, which may block
 	registration metric.Registration
 	propagation  metric.Float64Histogram
 	attributes   metric.MeasurementOption
@@ -40,7 +41,7 @@ func newTelemetry(c config) (*telemetry, error) {
 	t := &telemetry{
 		fleet:  attribute.String("fleet", c.name),
 		logger: c.loggers.Logger(ScopeName, log.WithInstrumentationVersion(Version)),
-		errors: map[operation]*atomic.Int64{},
+		errors: map[operation]*atomic.Int64{}, records: make(chan log.Record, maxRecords),
 	}
 	t.attributes = metric.WithAttributeSet(attribute.NewSet(t.fleet))
 	t.replicas.Store(1)
@@ -79,10 +80,29 @@ func newTelemetry(c config) (*telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleet: the meter provider refused the callback: %w", err)
 	}
+	go t.write()
 	return t, nil
 }
 
-func (t *telemetry) end() { _ = t.registration.Unregister() }
+// maxRecords wait for a logger that blocks; those beyond are lost, for the breakers wait for none.
+const maxRecords = 64
+
+func (t *telemetry) write() {
+	for r := range t.records {
+		t.emit(r)
+	}
+}
+
+func (t *telemetry) emit(r log.Record) {
+	defer func() { _ = recover() }() // foreign code, on which the fleet does not depend
+	t.logger.Emit(context.Background(), r)
+}
+
+// end is for when nothing is told any more.
+func (t *telemetry) end() {
+	_ = t.registration.Unregister()
+	close(t.records)
+}
 
 func (t *telemetry) failed(op operation) { t.errors[op].Add(1) }
 
@@ -116,7 +136,6 @@ func (t *telemetry) refused(err error) {
 
 // record writes a log record. It names errors by their type alone, for their text may hold anything.
 func (t *telemetry) record(event, body string, severity log.Severity, text string, more attribute.KeyValue) {
-	defer func() { _ = recover() }() // foreign code, on which the fleet does not depend
 	var r log.Record
 	r.SetEventName(event)
 	r.SetTimestamp(time.Now())
@@ -124,5 +143,8 @@ func (t *telemetry) record(event, body string, severity log.Severity, text strin
 	r.SetSeverityText(text)
 	r.SetBody(attribute.StringValue(body))
 	r.AddAttributes(attribute.String("component", "circuit_breaker"), attribute.String("event_type", event), t.fleet, more)
-	t.logger.Emit(context.Background(), r)
+	select {
+	case t.records <- r:
+	default:
+	}
 }

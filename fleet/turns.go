@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
@@ -65,6 +64,10 @@ func (m *Member) takeTurn(id string, c Change, now time.Time) {
 
 // wait begins the wait of a breaker whose delay has elapsed.
 func (m *Member) wait(g *guarded, h breaker.Hold, now time.Time) {
+	if m.guarded[g.id] != g { // it has been left to itself
+		h.Release()
+		return
+	}
 	g.hold = &h
 	if !m.link.whole {
 		g.letGo()
@@ -82,6 +85,7 @@ func (m *Member) comeSoon(g *guarded, now time.Time) {
 
 // mind does for a breaker what time brings about.
 func (m *Member) mind(g *guarded, now time.Time) {
+	m.reconcile(g, now)
 	m.attempt(g, now)
 	m.renew(g, now)
 	if g.announce > 0 && g.busy == 0 {
@@ -111,7 +115,9 @@ func (m *Member) attempt(g *guarded, now time.Time) {
 		return // no call wants to be a probe; that is looked at again soon
 	}
 	mine := written(turn{State: probing, Replica: m.config.replica, Token: newToken(), Life: millisecondsOf(m.config.lease)})
+	g.asked = mine
 	m.swap(g, old, mine, m.config.lease, func(swapped bool, now time.Time) {
+		g.asked = nil
 		switch {
 		case !swapped:
 			if old != nil && m.turns[g.id] != nil && string(m.turns[g.id].value) == string(old) {
@@ -122,7 +128,7 @@ func (m *Member) attempt(g *guarded, now time.Time) {
 			g.hold, g.turn = nil, mine
 			m.giveBack(g)
 		default:
-			g.hold, g.turn, g.renewAt = nil, mine, now.Add(m.config.lease/3)
+			g.hold, g.turn, g.takenAt, g.renewAt = nil, mine, now, now.Add(m.config.lease/3)
 			g.activity = ended(g.b.Snapshot())
 		}
 	})
@@ -165,6 +171,9 @@ func (m *Member) renew(g *guarded, now time.Time) {
 	if s.State != breaker.HalfOpen || s.ProbesInFlight == 0 && ended(s) == g.activity {
 		return // no call has come: others may have more of them
 	}
+	if now.Sub(g.takenAt)/s.Config.ProbeTimeout > time.Duration(s.Config.SuccessThreshold) {
+		return // its calls decide nothing, as those whose results are ignored: others shall not wait for ever
+	}
 	g.activity, g.renewAt = ended(s), now.Add(m.config.lease/3)
 	mine := g.turn
 	m.swap(g, mine, mine, m.config.lease, func(swapped bool, now time.Time) {
@@ -193,15 +202,45 @@ func (m *Member) giveBack(g *guarded) {
 func (m *Member) failedHere(g *guarded, wait time.Duration, now time.Time) {
 	mine := g.turn
 	g.turn = nil
-	if !m.link.whole || mine == nil && m.turns[g.id] != nil && now.Before(m.turns[g.id].until) {
+	if !m.link.whole || mine == nil && m.others(g, now) {
 		return // it was not its turn, and it is another's
 	}
-	if mine == nil && m.turns[g.id] != nil {
-		mine = m.turns[g.id].value
+	if mine == nil {
+		mine = m.stands(g)
 	}
 	wait = min(wait, longest)
 	value := written(turn{State: failed, Replica: m.config.replica, Token: newToken(), Life: millisecondsOf(wait)})
-	m.swap(g, mine, value, wait+slack, func(bool, time.Time) {})
+	m.tellFailed(g, mine, value, wait+slack, attempts)
+}
+
+// tellFailed writes that a probe has failed in place of what stands. Its lease may have run out meanwhile, or have been
+// renewed at the same moment: so it is tried again with what the watch has told, and then as if there were none.
+func (m *Member) tellFailed(g *guarded, old, value []byte, ttl time.Duration, left int) {
+	m.swap(g, old, value, ttl, func(swapped bool, now time.Time) {
+		left--
+		if swapped || left == 0 || !m.link.whole || m.others(g, now) || g.b.State() != breaker.Open {
+			return
+		}
+		next := m.stands(g)
+		if left == 1 {
+			next = nil
+		}
+		m.tellFailed(g, next, value, ttl, left)
+	})
+}
+
+// others tells that it is another replica's turn, or wait.
+func (m *Member) others(g *guarded, now time.Time) bool {
+	t := m.turns[g.id]
+	return t != nil && t.State != recovered && now.Before(t.until) && (t.Replica != m.config.replica || t.State == failed)
+}
+
+// stands is the value of the breaker's key, as far as the watch has told.
+func (m *Member) stands(g *guarded) []byte {
+	if t := m.turns[g.id]; t != nil {
+		return t.value
+	}
+	return nil
 }
 
 // recoveredHere tells that a probe has succeeded, whoever's turn it was.
@@ -219,6 +258,9 @@ func (m *Member) recoveredHere(g *guarded) {
 	g.told = t.Token
 	g.busy++
 	m.do(false, opPut, func(ctx context.Context) error {
+		if g.b.State() == breaker.Open {
+			return nil // it has opened again while this waited for the engine
+		}
 		return m.engine.Put(ctx, m.config.breakerKey(g.id), written(t), recoveredLife)
 	}, func(err error, _ time.Time) {
 		g.busy--
@@ -238,16 +280,18 @@ func (m *Member) recoveredThere(g *guarded, t *standing) {
 	if !m.link.whole && !g.openedAt.Before(m.link.lostAt) {
 		return
 	}
-	g.void = maps.Clone(m.votes[g.id])
+	m.void(g)
 	s := g.b.Snapshot()
 	if s.State == breaker.Closed || s.Override != breaker.Automatic || g.release != nil {
 		return
 	}
 	why := breaker.Reason{Rule: breaker.RuleFleetRecovered, Observed: 1, Threshold: 1, Note: "replica " + t.Replica}
-	g.release = m.later(jittered(m.config.jitter), func(time.Time) {
-		if g.release != nil {
+	var release *time.Timer
+	release = m.later(jittered(m.config.jitter), func(time.Time) {
+		if g.release == release { // and not another one since
 			g.release = nil
 			g.b.Recover(s.OutageID, why)
 		}
 	})
+	g.release = release
 }

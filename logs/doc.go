@@ -14,6 +14,7 @@
 //	open to half_open               circuit_half_open     INFO      Circuit breaker testing recovery
 //	half_open to closed             circuit_closed        INFO      Circuit breaker closed
 //	half_open to open               circuit_reopened      WARN      Circuit breaker reopened
+//	by a sibling's probe, to closed circuit_closed        INFO      Circuit breaker closed
 //	by an operator, any states      circuit_state_change  INFO      Circuit breaker state changed
 //
 // What an operator does ([breaker.Breaker.ForceOpen], Disable, Reset) is always a circuit_state_change, also where it

@@ -82,6 +82,14 @@ func script(t *testing.T, b *breaker.Breaker) []wanted {
 
 	opening = open()
 	time.Sleep(time.Second)
+	b.Recover(b.Snapshot().OutageID, breaker.Reason{Rule: breaker.RuleFleetRecovered, Observed: 1, Threshold: 1, Note: "replica a"})
+	add("circuit_closed", "Circuit breaker closed", log.SeverityInfo, opening, map[string]any{
+		"old_state": "open", "new_state": "closed", "failure_count": int64(0), "success_count": int64(0),
+		"reason": "fleet_recovered", "observed": 1.0, "threshold": 1.0, "note": "replica a",
+		"recovery_duration_seconds": 1.0, "blocked_count": int64(0)})
+
+	opening = open()
+	time.Sleep(time.Second)
 	b.Reset()
 	add("circuit_state_change", "Circuit breaker state changed", log.SeverityInfo, opening, map[string]any{
 		"old_state": "open", "new_state": "closed", "failure_count": int64(0), "success_count": int64(0),

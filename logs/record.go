@@ -18,12 +18,13 @@ type edge struct{ from, to breaker.State }
 
 var (
 	stateChange = kind{"circuit_state_change", "Circuit breaker state changed", false}
+	closed      = kind{"circuit_closed", "Circuit breaker closed", false}
 	callFailed  = kind{"call_failed", "Circuit breaker counted a failed call", true}
 
 	transitions = map[edge]kind{
 		{breaker.Closed, breaker.Open}:     {"circuit_opened", "Circuit breaker opened", true},
 		{breaker.Open, breaker.HalfOpen}:   {"circuit_half_open", "Circuit breaker testing recovery", false},
-		{breaker.HalfOpen, breaker.Closed}: {"circuit_closed", "Circuit breaker closed", false},
+		{breaker.HalfOpen, breaker.Closed}: closed,
 		{breaker.HalfOpen, breaker.Open}:   {"circuit_reopened", "Circuit breaker reopened", true},
 	}
 	shadows = map[edge]kind{
@@ -44,6 +45,9 @@ var (
 func kindOf(e *breaker.Event) kind {
 	if operated(e) {
 		return stateChange
+	}
+	if e.To == breaker.Closed && e.Reason.Rule == breaker.RuleFleetRecovered {
+		return closed // by a probe as any other, though a sibling's: the outage is over
 	}
 	known := transitions
 	if e.Shadow {

@@ -145,6 +145,12 @@ var mutants = map[string][]mutant{
 		{"CircuitBreakerStuckOpen", "[15m15s]", "[5m]"},
 		{"CircuitBreakerStuckOpen", "[15m15s]", "[20m]"},
 	},
+	"stuck_fleet": {
+		{"CircuitBreakerStuckOpen", "circuit_breaker_override != 1", "circuit_breaker_override != 7"},
+		{"CircuitBreakerStuckOpen", "circuit_breaker_fleet_connected == 1", "circuit_breaker_fleet_connected >= 0"},
+		{"CircuitBreakerStuckOpen", "[15m30s]) ) > 0.5", "[15m30s]) ) > -1"},
+		{"CircuitBreakerStuckOpen", "[15m30s]) ) > 0.5", "[15m30s]) ) > 5"},
+	},
 	"not_recovering": {
 		{lasting, "offset 15m) > 0", "offset 14m45s) > 0"},
 		{lasting, "offset 15m) > 0", "offset 15m15s) > 0"},

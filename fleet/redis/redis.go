@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"time"
 
@@ -71,8 +72,8 @@ var namespaces = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 // yet.
 func New(client redis.UniversalClient, options ...Option) (*Engine, error) {
 	s := settings{namespace: DefaultNamespace}
-	if client == nil {
-		return nil, errors.New("redis: client is nil: allowed is a client of Redis")
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, fmt.Errorf("redis: client is nil (%T): allowed is a client of Redis", client)
 	}
 	for i, o := range options {
 		if o == nil {
