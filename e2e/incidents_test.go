@@ -28,6 +28,7 @@ const (
 	failureRate    = "CircuitBreakerHighFailureRate"
 	blocked        = "CircuitBreakerTrafficBlocked"
 	stuckOpen      = "CircuitBreakerStuckOpen"
+	stuckHalfOpen  = "CircuitBreakerStuckHalfOpen"
 	notRecovering  = "CircuitBreakerNotRecovering"
 	slowRecovery   = "CircuitBreakerSlowRecovery"
 	telemetryGone  = "CircuitBreakerTelemetryGone"
@@ -51,6 +52,7 @@ var expected = matrix.Matrix{
 	incident.TelemetryGone:     {telemetryGone: matrix.Paged},
 	incident.Restart:           {},
 	incident.QuietHalfOpen:     {},
+	incident.WedgedHalfOpen:    {blocked: matrix.Paged, stuckHalfOpen: matrix.Paged},
 	incident.HealthyDay:        {},
 }
 
@@ -58,7 +60,7 @@ var expected = matrix.Matrix{
 var order = []string{
 	incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
 	incident.SlowRecovery, incident.FleetOutage, incident.BrokenReplica, incident.ForgottenDisabled, incident.ForgottenOpen,
-	incident.TelemetryGone, incident.Restart, incident.QuietHalfOpen, incident.HealthyDay,
+	incident.TelemetryGone, incident.Restart, incident.QuietHalfOpen, incident.WedgedHalfOpen, incident.HealthyDay,
 }
 
 // story is how long it takes, in minutes of its own: an override is left on for an hour, and what is silent has to be
@@ -104,7 +106,7 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 		main[route] = th.enter(t, route, 0, incident.Plan{Scripts: []string{
 			incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
 			incident.SlowRecovery, incident.FleetOutage, incident.BrokenReplica, incident.ForgottenDisabled,
-			incident.ForgottenOpen, incident.QuietHalfOpen, incident.HealthyDay,
+			incident.ForgottenOpen, incident.QuietHalfOpen, incident.WedgedHalfOpen, incident.HealthyDay,
 		}})
 		second[route] = th.enter(t, route, 1, incident.Plan{Scripts: []string{incident.FleetOutage, incident.TelemetryGone}})
 		third[route] = th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}})

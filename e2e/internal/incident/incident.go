@@ -165,13 +165,18 @@ type stage struct {
 	failEvery atomic.Int64 // so many calls, one fails; 0: none
 	calls     atomic.Int64 // that came to the upstream
 	quiet     atomic.Bool  // nobody calls
+	hang      atomic.Bool  // calls have no answer before their callers give up
 
 	changes chan breaker.Event // for the script
 }
 
 func (s *Service) stage(name string, sc script) (*stage, error) {
 	st := &stage{service: s, name: name, script: sc, changes: make(chan breaker.Event, 1000)}
-	st.upstream = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	st.upstream = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if st.hang.Load() {
+			<-r.Context().Done()
+			return
+		}
 		if every := st.failEvery.Load(); every > 0 && st.calls.Add(1)%every == 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
@@ -180,6 +185,7 @@ func (s *Service) stage(name string, sc script) (*stage, error) {
 	config.Service = name
 	config.RecoveryTimeout = s.scaled(config.RecoveryTimeout)
 	config.MaxRecoveryTimeout = s.scaled(config.MaxRecoveryTimeout)
+	config.ProbeTimeout = s.scaled(config.ProbeTimeout)
 	endpoint := Endpoint(name, s.plan.Route)
 	var err error
 	st.transport, err = transport.New(otelhttp.NewTransport(http.DefaultTransport.(*http.Transport).Clone()),
@@ -189,6 +195,9 @@ func (s *Service) stage(name string, sc script) (*stage, error) {
 		return nil, err
 	}
 	st.client = &http.Client{Transport: st.transport, Timeout: 5 * time.Second}
+	if sc.patient {
+		st.client.Timeout = 0
+	}
 	st.breaker = st.transport.Breakers().Get(endpoint)
 	st.breaker.Subscribe(breaker.ListenerFunc(st.onTransition))
 	return st, nil
@@ -234,7 +243,11 @@ func (st *stage) keepCalling(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !st.quiet.Load() {
+		switch {
+		case st.quiet.Load():
+		case st.script.patient:
+			st.service.playing.Go(func() { st.call(ctx) })
+		default:
 			st.call(ctx)
 		}
 	}

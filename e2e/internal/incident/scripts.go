@@ -21,6 +21,7 @@ const (
 	ForgottenOpen           = "forgotten-open"
 	HealthyDay              = "healthy-day"
 	QuietHalfOpen           = "quiet-half-open"
+	WedgedHalfOpen          = "wedged-half-open"
 	Restart                 = "restart"
 	FleetOutage             = "fleet-outage"
 	BrokenReplica           = "broken-replica"
@@ -33,7 +34,9 @@ const (
 // script is the story of one dependency. Durations of its configuration are scaled.
 type script struct {
 	config breaker.Config
-	play   func(ctx context.Context, st *stage) error
+	// patient is a client without a timeout, whose calls do not wait for each other.
+	patient bool
+	play    func(ctx context.Context, st *stage) error
 }
 
 // usual is the configuration of a breaker that nothing is special about.
@@ -41,10 +44,10 @@ var usual = breaker.Config{FailureThreshold: 5, RecoveryTimeout: 30 * time.Secon
 
 var scripts = map[string]script{
 	// Down for four minutes, which is longer than the one that somebody is told after.
-	CleanOutage: {usual, outage(4)},
+	CleanOutage: {config: usual, play: outage(4)},
 
 	// Four trips, each over at the first probe, three minutes apart.
-	Flapping: {breaker.Config{FailureThreshold: 2, RecoveryTimeout: 30 * time.Second}, func(ctx context.Context, st *stage) error {
+	Flapping: {config: breaker.Config{FailureThreshold: 2, RecoveryTimeout: 30 * time.Second}, play: func(ctx context.Context, st *stage) error {
 		err := st.wait(ctx, calm)
 		for trip := 1; trip <= 4 && err == nil; trip++ {
 			if trip == 3 {
@@ -59,7 +62,7 @@ var scripts = map[string]script{
 	}},
 
 	// One call in five fails, for good, and never two in a row: no breaker that goes by a row notices.
-	SlowFailureRate: {usual, func(ctx context.Context, st *stage) error {
+	SlowFailureRate: {config: usual, play: func(ctx context.Context, st *stage) error {
 		err := st.wait(ctx, calm)
 		st.onset()
 		st.failEvery.Store(5)
@@ -67,20 +70,20 @@ var scripts = map[string]script{
 	}},
 
 	// The delay has grown to hours, and no probe is made before it is over.
-	StuckOpen: {breaker.Config{FailureThreshold: 5, RecoveryTimeout: 3 * time.Hour}, func(ctx context.Context, st *stage) error {
+	StuckOpen: {config: breaker.Config{FailureThreshold: 5, RecoveryTimeout: 3 * time.Hour}, play: func(ctx context.Context, st *stage) error {
 		err := st.trip(ctx)
 		st.failEvery.Store(noFailures) // it would recover, were it asked
 		return err
 	}},
 
 	// Down for good: each probe fails.
-	NotRecovering: {usual, func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
+	NotRecovering: {config: usual, play: func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
 
 	// Down for seven minutes.
-	SlowRecovery: {usual, outage(7)},
+	SlowRecovery: {config: usual, play: outage(7)},
 
 	// Disabled by an operator, and forgotten.
-	ForgottenDisabled: {usual, func(ctx context.Context, st *stage) error {
+	ForgottenDisabled: {config: usual, play: func(ctx context.Context, st *stage) error {
 		err := st.wait(ctx, calm)
 		st.onset()
 		st.breaker.Disable("looking into it")
@@ -88,7 +91,7 @@ var scripts = map[string]script{
 	}},
 
 	// Forced open by an operator, and forgotten.
-	ForgottenOpen: {usual, func(ctx context.Context, st *stage) error {
+	ForgottenOpen: {config: usual, play: func(ctx context.Context, st *stage) error {
 		err := st.wait(ctx, calm)
 		st.onset()
 		st.breaker.ForceOpen("maintenance")
@@ -97,7 +100,7 @@ var scripts = map[string]script{
 
 	// One call in fifty fails, and now and then the dependency is away for a moment: a trip that is over at the first
 	// probe, an hour apart from the next.
-	HealthyDay: {usual, func(ctx context.Context, st *stage) error {
+	HealthyDay: {config: usual, play: func(ctx context.Context, st *stage) error {
 		err := st.wait(ctx, calm)
 		for err == nil && ctx.Err() == nil {
 			st.failEvery.Store(50)
@@ -112,23 +115,34 @@ var scripts = map[string]script{
 
 	// Tripped, and then nobody calls: half-open for as long as that lasts, and refusing nobody. Its three failures are too
 	// few to be a rate.
-	QuietHalfOpen: {breaker.Config{FailureThreshold: 3, RecoveryTimeout: 30 * time.Second}, func(ctx context.Context, st *stage) error {
+	QuietHalfOpen: {config: breaker.Config{FailureThreshold: 3, RecoveryTimeout: 30 * time.Second}, play: func(ctx context.Context, st *stage) error {
 		err := st.trip(ctx)
 		st.quiet.Store(true)
 		return errors.Join(err, st.reaches(ctx, breaker.HalfOpen))
 	}},
 
+	// Tripped, and the probe hangs: nobody has set it a deadline, and its lease is hours. The others are refused meanwhile.
+	WedgedHalfOpen: {
+		config:  breaker.Config{FailureThreshold: 3, RecoveryTimeout: 30 * time.Second, ProbeTimeout: 3 * time.Hour},
+		patient: true,
+		play: func(ctx context.Context, st *stage) error {
+			err := st.trip(ctx)
+			st.hang.Store(true)
+			return errors.Join(err, st.reaches(ctx, breaker.HalfOpen))
+		},
+	},
+
 	// A short outage, in the middle of which the process is to be restarted; then healthy.
-	Restart: {usual, func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
+	Restart: {config: usual, play: func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
 
 	// The same for every process, three minutes long.
-	FleetOutage: {usual, outage(3)},
+	FleetOutage: {config: usual, play: outage(3)},
 
 	// The replica's own fault, for good: to its siblings, in whose processes this is not played, the dependency is well.
-	BrokenReplica: {usual, func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
+	BrokenReplica: {config: usual, play: func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
 
 	// Healthy; the process is to be killed. Not before it has told how the fleet's outage ended.
-	TelemetryGone: {usual, func(ctx context.Context, st *stage) error { return st.wait(ctx, calm+8) }},
+	TelemetryGone: {config: usual, play: func(ctx context.Context, st *stage) error { return st.wait(ctx, calm+8) }},
 }
 
 // outage is one of so many minutes from the first failing call, over at the first probe after.
