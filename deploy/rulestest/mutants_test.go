@@ -147,10 +147,10 @@ var mutants = map[string][]mutant{
 		{"CircuitBreakerStuckHalfOpen", "unless sum without (from_state, to_state) (increase(circuit_breaker_transitions_total{to_state=\"half_open\"}[15m15s])) > 0.5", ""},
 	},
 	"stuck": {
-		{"CircuitBreakerStuckOpen", "and circuit_breaker_state == 2 and min_over", "and circuit_breaker_state offset 30s == 2 and min_over"},
 		{lasting, "offset 15m) > 0", "offset 14m45s) > 0"},
 		{lasting, "offset 15m) > 0", "offset 15m15s) > 0"},
-		{"CircuitBreakerStuckOpen", "min_over_time(circuit_breaker_state[15m]) == 2 unless", "min_over_time(circuit_breaker_state[15m]) >= 0 unless"},
+		{"CircuitBreakerStuckOpen", "state15m == 2", "state15m == 1"},
+		{"CircuitBreakerStuckOpen", "state15m == 2 unless", "state15m == 2 and"},
 		{"CircuitBreakerStuckOpen", "[15m15s]) ) > 0.5", "[15m15s]) ) > 5"},
 		{"CircuitBreakerStuckOpen", "[15m15s]", "[5m]"},
 		{"CircuitBreakerStuckOpen", "[15m15s]", "[20m]"},
