@@ -127,9 +127,9 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 	// When the fleet is well again, the second is killed, which nobody is to miss: the program goes on. And the one that is
 	// a program of its own.
 	for _, route := range routes {
+		gone := th.when(t, alone[route], incident.TelemetryGone+" is to happen", func(a incident.Account) bool { return len(a.Ended) == 1 })
 		account := th.when(t, second[route], incident.FleetOutage+" is over", func(a incident.Account) bool { return len(a.Ended) == 1 })
 		second[route].Kill(t)
-		gone := th.when(t, alone[route], incident.TelemetryGone+" is to happen", func(a incident.Account) bool { return len(a.Ended) == 1 })
 		gone.Onsets[incident.TelemetryGone] = time.Now()
 		alone[route].Kill(t)
 		accounts[route] = merge(accounts[route], merge(account, gone))

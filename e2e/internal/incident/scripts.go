@@ -158,7 +158,7 @@ var scripts = map[string]script{
 	// The replica's own fault, for good: to its siblings, in whose processes this is not played, the dependency is well.
 	BrokenReplica: {config: usual, play: func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
 
-	// Healthy; the process is to be killed.
+	// Healthy; the process is to be killed. Not before those of the fleet have told how its outage ended.
 	TelemetryGone: {config: usual, play: func(ctx context.Context, st *stage) error { return st.wait(ctx, calm+8) }},
 }
 
