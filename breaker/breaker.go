@@ -174,8 +174,9 @@ func (b *Breaker) Disable(reason string) {
 	b.operate(Disabled, Closed, Reason{Rule: RuleDisabled, Note: reason})
 }
 
-// Reset closes the breaker, lifts an override, and forgets the failures and the window that led here. Totals stay.
-// Calls in flight belong to the time before and move nothing.
+// Reset closes the breaker, lifts an override, and forgets the failures and the window that led here. Totals stay, and so
+// does the configuration: what [Breaker.Reconfigure] has put in force is still in force. Calls in flight belong to the
+// time before and move nothing.
 func (b *Breaker) Reset() { b.operate(Automatic, Closed, Reason{Rule: RuleReset}) }
 
 // Reconfigure puts another configuration in force, for a breaker that is in use. c is the whole of it: a field that is

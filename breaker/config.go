@@ -96,12 +96,15 @@ type Config struct {
 // errors.As finds the first.
 type ConfigError struct {
 	Field   string // the field's name, as in Config
-	Value   any    // what it was set to; withheld where it may hold a secret
-	Allowed string // what it may be
+	Value   any    // what it was set to; withheld where it may hold a secret, nil where there is no such field
+	Allowed string // what it may be; where there is no such field, those there are
 }
 
 // Error names the field, its value and what is allowed.
 func (e *ConfigError) Error() string {
+	if e.Value == nil {
+		return fmt.Sprintf("breaker: unknown field %q; known are %s", e.Field, e.Allowed)
+	}
 	return fmt.Sprintf("breaker: Config.%s is %v: allowed is %s", e.Field, e.Value, e.Allowed)
 }
 

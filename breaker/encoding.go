@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -101,14 +102,22 @@ func (c *Config) UnmarshalJSON(text []byte) error {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(given)) { // what is left is unknown
-		errs = append(errs, &ConfigError{Field: fmt.Sprintf("%q", short([]byte(key))), Value: "(withheld)",
-			Allowed: "no such field; they are named as in Config, in lower case with underscores"})
+		errs = append(errs, &ConfigError{Field: short([]byte(key)), Allowed: knownFields()})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	*c = read
 	return nil
+}
+
+// knownFields lists them for who has misspelt one.
+func knownFields() string {
+	keys := make([]string, len(fields))
+	for i, f := range fields {
+		keys[i] = f.key
+	}
+	return strings.Join(keys, ", ")
 }
 
 // readField puts a value into a field, or says what is allowed there.

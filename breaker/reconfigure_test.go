@@ -110,3 +110,15 @@ func TestANewWindowBeginsEmpty(t *testing.T) {
 	}
 	wantState(t, b, breaker.Open) // all four of the window
 }
+
+func TestResetKeepsWhatReconfigureHasPutInForce(t *testing.T) {
+	b := mustNew(t, breaker.Config{Service: "s", FailureThreshold: 5})
+	if err := b.Reconfigure(breaker.Config{FailureThreshold: 2}); err != nil {
+		t.Fatal(err)
+	}
+	b.ForceOpen("drill")
+	b.Reset()
+	if s := b.Snapshot(); s.Config.FailureThreshold != 2 || s.Override != breaker.Automatic {
+		t.Errorf("after a reset: %+v", s)
+	}
+}

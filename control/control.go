@@ -15,7 +15,7 @@
 // health page does; the reason says why, in up to 500 characters. for (1s to 720h, with force_open and disable) has the
 // override end by itself: one that was there before is then in force again, else the breaker is reset. reconfigure wants configuration, an object with the
 // fields of [breaker.Config] to be changed, named as in its JSON; the others stay as they are, and 0 stands for a
-// default. Unknown and doubled fields are refused. Where breakers of several groups have the same names, all of them are
+// default. reset leaves the configuration as it is. Unknown and doubled fields are refused. Where breakers of several groups have the same names, all of them are
 // meant.
 //
 // 200 answers with what the breaker is then. Everything else answers {"error": "..."}: 400 and 415 for what is not such
@@ -25,7 +25,8 @@
 // with wrong tokens: ten at once, ten a minute in the long run. A good one is let in all the same.
 //
 // Every request leaves an audit record, also one that was refused, by OpenTelemetry and by slog: event circuit_control,
-// INFO where something was done and WARN where not, in the trace of the request, with the attributes
+// INFO where something was done and WARN where not, in the trace of the request where there is one (otelhttp.NewHandler
+// around this handler begins or continues it), with the attributes
 //
 //	component, event_type     circuit_breaker, circuit_control
 //	result                    applied or refused

@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
@@ -29,12 +32,14 @@ func TestTheAuditOfOperationsIsWhatComesOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		group.Get("https://payments.example")
-		handler, err := control.Handler([]control.Source{group}, control.WithToken("alice", token),
+		operate, err := control.Handler([]control.Source{group}, control.WithToken("alice", token),
 			control.WithSlog(slog.New(slog.NewJSONHandler(&lines, nil))))
 		if err != nil {
 			t.Fatal(err)
 		}
-		post := func(r *http.Request, token, address string) {
+		traced := otelhttp.NewHandler(operate, "control", otelhttp.WithTracerProvider(
+			sdktrace.NewTracerProvider(sdktrace.WithIDGenerator(sameIDs{}))))
+		post := func(handler http.Handler, r *http.Request, token, address string) {
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("Authorization", "Bearer "+token)
 			r.RemoteAddr = address
@@ -44,14 +49,23 @@ func TestTheAuditOfOperationsIsWhatComesOut(t *testing.T) {
 			return httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"action":"force_open","service":"payments",`+
 				`"endpoint":"https://payments.example","reason":"migration","for":"15m"}`))
 		}
-		id, _ := trace.TraceIDFromHex("4bf92f3577b34da6a3ce929d0e0e4736")
-		span, _ := trace.SpanIDFromHex("00f067aa0ba902b7")
-		r := request()
-		post(r.WithContext(trace.ContextWithSpanContext(r.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span}))),
-			token, "192.0.2.7:1234")
-		post(request(), "a wrong one", "192.0.2.66:1234")
+		post(traced, request(), token, "192.0.2.7:1234")
+		post(operate, request(), "a wrong one", "192.0.2.66:1234")
 	})
 	if got := lines.String(); got != parts[3] {
 		t.Errorf("the example is not what comes out:\n%s", got)
 	}
+}
+
+// sameIDs gives each span those of the example.
+type sameIDs struct{}
+
+func (sameIDs) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
+	id, _ := trace.TraceIDFromHex("4bf92f3577b34da6a3ce929d0e0e4736")
+	return id, sameIDs{}.NewSpanID(ctx, id)
+}
+
+func (sameIDs) NewSpanID(context.Context, trace.TraceID) trace.SpanID {
+	id, _ := trace.SpanIDFromHex("00f067aa0ba902b7")
+	return id
 }

@@ -22,7 +22,7 @@ type notification struct {
 var (
 	anAlert     = regexp.MustCompile(`(?m)^\*(CircuitBreaker\w+)\* (is over after)?`)
 	someStates  = regexp.MustCompile(`^(before the end: )?([0-9]+) open, ([0-9]+) half-open, ([0-9]+) closed$`)
-	someFailure = regexp.MustCompile(`^[0-9]+ in 5 minutes, [0-9]+ in a row$`)
+	someFailure = regexp.MustCompile(`^(0|about [1-9][0-9]*) in 5 minutes, [0-9]+ in a row$`)
 )
 
 // field is a field's value, or "".

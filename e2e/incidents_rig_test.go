@@ -31,10 +31,21 @@ func minutes(n float64) time.Duration { return time.Duration(n * by * float64(ti
 var routes = []string{"scraped", "otlp"}
 
 // processes there are by each route, of those that are there at the same time.
-const processes = 5
+const processes = 6
 
-// shop is the service whose process has the incidents.
+// shop is the service whose processes have the incidents; all but one, which is to be missed, and is a program of its own:
+// of the others something is always heard.
 func shop(route string) string { return "shop-" + route }
+
+func lone(route string) string { return shop(route) + "-lone" }
+
+// job is the service of a process.
+func job(route string, which int) string {
+	if which == processes-1 {
+		return lone(route)
+	}
+	return shop(route)
+}
 
 // theatre is where the incidents are played: the stack, and what came of them.
 type theatre struct {
@@ -64,8 +75,8 @@ func openTheatre(t *testing.T) *theatre {
 	for i, route := range routes {
 		th.pages[route] = addresses[processes*i : processes*(i+1)]
 		if route == "scraped" {
-			for _, address := range th.pages[route] {
-				targets = append(targets, stack.Target{Address: address, Job: shop(route)})
+			for which, address := range th.pages[route] {
+				targets = append(targets, stack.Target{Address: address, Job: job(route, which)})
 			}
 		}
 	}
@@ -123,7 +134,7 @@ func (th *theatre) enter(t *testing.T, route string, which int, plan incident.Pl
 		exporters = "otlp"
 	}
 	return actor{child.Launch(t, th.binary, []string{
-		"OTEL_SERVICE_NAME=" + shop(route),
+		"OTEL_SERVICE_NAME=" + job(route, which),
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + th.Collector.HTTP,
 		"OTEL_METRICS_EXPORTER=" + exporters,
 		fmt.Sprintf("OTEL_METRIC_EXPORT_INTERVAL=%d", minutes(1).Milliseconds()), // of the default

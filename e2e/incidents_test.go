@@ -51,6 +51,8 @@ var expected = matrix.Matrix{
 	incident.ForgottenOpen:     {open: matrix.Paged, blocked: matrix.Fired, stuckOpen: matrix.Paged, overrideLeftOn: matrix.Fired},
 	incident.TelemetryGone:     {telemetryGone: matrix.Paged},
 	incident.Restart:           {},
+	incident.QuietRestart:      {},
+	incident.Drill:             {},
 	incident.QuietHalfOpen:     {},
 	incident.WedgedHalfOpen:    {blocked: matrix.Paged, stuckHalfOpen: matrix.Paged},
 	incident.HealthyDay:        {},
@@ -60,7 +62,8 @@ var expected = matrix.Matrix{
 var order = []string{
 	incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
 	incident.SlowRecovery, incident.FleetOutage, incident.BrokenReplica, incident.ForgottenDisabled, incident.ForgottenOpen,
-	incident.TelemetryGone, incident.Restart, incident.QuietHalfOpen, incident.WedgedHalfOpen, incident.HealthyDay,
+	incident.TelemetryGone, incident.Restart, incident.QuietRestart, incident.Drill, incident.QuietHalfOpen, incident.WedgedHalfOpen,
+	incident.HealthyDay,
 }
 
 // story is how long it takes, in minutes of its own: an override is left on for an hour, and what is silent has to be
@@ -101,31 +104,35 @@ func (th *theatre) play(t *testing.T) map[string]incident.Account {
 	t.Helper()
 	th.began = time.Now()
 	accounts := make(map[string]incident.Account)
-	main, second, third := make(map[string]actor), make(map[string]actor), make(map[string]actor)
+	main, second, third, alone := make(map[string]actor), make(map[string]actor), make(map[string]actor), make(map[string]actor)
 	for _, route := range routes {
 		main[route] = th.enter(t, route, 0, incident.Plan{Scripts: []string{
 			incident.CleanOutage, incident.Flapping, incident.SlowFailureRate, incident.StuckOpen, incident.NotRecovering,
 			incident.SlowRecovery, incident.FleetOutage, incident.BrokenReplica, incident.ForgottenDisabled,
-			incident.ForgottenOpen, incident.QuietHalfOpen, incident.WedgedHalfOpen, incident.HealthyDay,
+			incident.ForgottenOpen, incident.Drill, incident.QuietHalfOpen, incident.WedgedHalfOpen, incident.HealthyDay,
 		}})
-		second[route] = th.enter(t, route, 1, incident.Plan{Scripts: []string{incident.FleetOutage, incident.TelemetryGone}})
-		third[route] = th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}})
+		second[route] = th.enter(t, route, 1, incident.Plan{Scripts: []string{incident.FleetOutage}})
+		third[route] = th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart, incident.QuietRestart}})
 		for _, sibling := range []int{3, 4} {
 			th.enter(t, route, sibling, incident.Plan{Scripts: []string{incident.BrokenReplica}, Well: []string{incident.BrokenReplica}})
 		}
+		alone[route] = th.enter(t, route, processes-1, incident.Plan{Scripts: []string{incident.TelemetryGone}})
 	}
-	// In the middle of an outage the third process is restarted, by which its breaker is closed.
+	// In the middle of an outage the third process is restarted, by which its breaker is closed; another one is not made again.
 	for _, route := range routes {
 		accounts[route] = th.when(t, third[route], incident.Restart+" is to happen", func(a incident.Account) bool { return len(a.Onsets) > 0 })
 		third[route].End(t)
 		th.enter(t, route, 2, incident.Plan{Scripts: []string{incident.Restart}, Well: []string{incident.Restart}})
 	}
-	// When the fleet is well again, the second is killed.
+	// When the fleet is well again, the second is killed, which nobody is to miss: the program goes on. And the one that is
+	// a program of its own.
 	for _, route := range routes {
-		account := th.when(t, second[route], incident.FleetOutage+" is over", func(a incident.Account) bool { return len(a.Ended) == 2 })
-		account.Onsets[incident.TelemetryGone] = time.Now()
+		gone := th.when(t, alone[route], incident.TelemetryGone+" is to happen", func(a incident.Account) bool { return len(a.Ended) == 1 })
+		account := th.when(t, second[route], incident.FleetOutage+" is over", func(a incident.Account) bool { return len(a.Ended) == 1 })
 		second[route].Kill(t)
-		accounts[route] = merge(accounts[route], account)
+		gone.Onsets[incident.TelemetryGone] = time.Now()
+		alone[route].Kill(t)
+		accounts[route] = merge(accounts[route], merge(account, gone))
 	}
 	// The rest of the story takes its time: silence is silence for so long. What is late may be so for a while.
 	waitAtMost(t, minutes(story+20), "all that the incidents should come to", func() bool {
@@ -294,5 +301,5 @@ func of(labels model.Metric, route string) bool {
 	if endpoint := string(labels["endpoint"]); endpoint != "" {
 		return strings.Contains(endpoint, "."+route+".")
 	}
-	return string(labels[model.JobLabel]) == shop(route)
+	return slices.Contains([]string{shop(route), lone(route)}, string(labels[model.JobLabel]))
 }

@@ -151,6 +151,7 @@ func TestHelp(t *testing.T) {
 		{"reset", "--help"}, {"reconfigure", "--help"}} {
 		expect(t, 0, []string{"Usage:", "--url", "--token-file", "--json", "Exit codes:", "4  there is no such breaker", tokenVariable}, args...)
 	}
+	expect(t, 0, []string{"What reconfigure has changed stays", "configuration_before"}, "reset", "--help")
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		expect(t, 0, []string{"otelbreaker"}, "completion", shell)
 	}

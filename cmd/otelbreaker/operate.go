@@ -40,15 +40,16 @@ var operations = []operation{
 	{
 		name: "reset", action: "reset",
 		short: "Close a breaker and let it decide by itself again",
-		long: "reset closes a breaker, ends what an operator has put in force, and forgets the failures that led here. A dependency\n" +
-			"that is still down opens it again.",
+		long: "reset closes a breaker, ends force-open and disable, and forgets the failures that led here. A dependency that is\n" +
+			"still down opens it again. What reconfigure has changed stays: the configuration from before is in its audit record,\n" +
+			"as configuration_before, and reconfigure puts it back.",
 		example: `  otelbreaker reset payments --reason "migration is over"`,
 	},
 	{
 		name: "reconfigure", action: "reconfigure", configures: true,
 		short: "Change some of a breaker's configuration",
 		long: "reconfigure changes those fields of a breaker's configuration that --set names, until the program ends. The others stay\n" +
-			"as they are; 0 stands for a field's default.",
+			"as they are; 0 stands for a field's default. reset does not undo it.",
 		example: `  otelbreaker reconfigure payments --set failure_threshold=10 --set recovery_timeout=5s --reason "too nervous"`,
 	},
 }

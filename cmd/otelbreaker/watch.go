@@ -172,22 +172,23 @@ type happening struct {
 func (*journal) failed(error) {}
 
 func (j *journal) show(p page) {
+	var news []happening
 	seen := make(map[string]row)
 	for _, r := range p.rows() {
 		key := r.service + "\x00" + r.endpoint
 		seen[key] = r
 		before, known := j.known[key]
 		if !known {
-			j.print(happening{Time: p.Timestamp, Event: "appeared", Service: r.service, Endpoint: r.endpoint, State: r.State,
+			news = append(news, happening{Time: p.Timestamp, Event: "appeared", Service: r.service, Endpoint: r.endpoint, State: r.State,
 				Override: r.Override, OverrideNote: r.OverrideNote})
 			continue
 		}
 		for _, t := range newer(before.LastTransitions, r.LastTransitions) {
-			j.print(happening{Time: t.Time, Event: "transition", Service: r.service, Endpoint: r.endpoint, OldState: t.OldState,
+			news = append(news, happening{Time: t.Time, Event: "transition", Service: r.service, Endpoint: r.endpoint, OldState: t.OldState,
 				NewState: t.NewState, Reason: t.Reason, Note: t.Note, ErrorType: t.ErrorType, OutageID: t.OutageID, TraceID: t.TraceID})
 		}
 		if before.Override != r.Override || before.OverrideNote != r.OverrideNote {
-			j.print(happening{Time: p.Timestamp, Event: "override", Service: r.service, Endpoint: r.endpoint, State: r.State,
+			news = append(news, happening{Time: p.Timestamp, Event: "override", Service: r.service, Endpoint: r.endpoint, State: r.State,
 				Override: r.Override, OverrideNote: r.OverrideNote})
 		}
 	}
@@ -201,9 +202,14 @@ func (j *journal) show(p page) {
 		}
 	}
 	for _, r := range gone.rows() {
-		j.print(happening{Time: p.Timestamp, Event: "gone", Service: r.service, Endpoint: r.endpoint})
+		news = append(news, happening{Time: p.Timestamp, Event: "gone", Service: r.service, Endpoint: r.endpoint})
 	}
 	j.known = seen
+	// By breaker up to here; who reads wants to know what came first.
+	slices.SortStableFunc(news, func(a, b happening) int { return a.Time.Compare(b.Time) })
+	for _, h := range news {
+		j.print(h)
+	}
 }
 
 // newer gives the transitions that came since. The page keeps the last ten, so where the newest known one is not among

@@ -127,6 +127,34 @@ func TestJournal_GoneAndMoreThanThePageKeeps(t *testing.T) {
 	}
 }
 
+func TestJournal_TellsInOrderOfTimeNotOfName(t *testing.T) {
+	at := func(s int) time.Time { return time.Date(2026, 1, 1, 0, 0, s, 0, time.UTC) }
+	of := func(now int, times map[string][]int) page {
+		endpoints := make(map[string]entry)
+		for name, seconds := range times {
+			e := entry{State: "closed", Override: "automatic"}
+			for _, s := range seconds {
+				e.LastTransitions = append(e.LastTransitions, transition{Time: at(s), OldState: "open", NewState: "closed", Reason: fmt.Sprint(s)})
+			}
+			endpoints[name] = e
+		}
+		return page{Timestamp: at(now), CircuitBreakers: map[string]map[string]entry{"s": endpoints}}
+	}
+	var out bytes.Buffer
+	j := &journal{out: &out, known: map[string]row{}}
+	j.show(of(0, map[string][]int{"a": nil, "b": nil}))
+	out.Reset()
+	j.show(of(9, map[string][]int{"a": {1, 4}, "b": {2, 3}, "c": nil}))
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		words := strings.Fields(line)
+		got = append(got, words[2]+words[len(words)-1])
+	}
+	if text := strings.Join(got, " "); text != "a1 b2 b3 a4 cclosed" {
+		t.Errorf("it tells %s", text)
+	}
+}
+
 func TestPainting(t *testing.T) {
 	p := page{Timestamp: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), CircuitBreakers: map[string]map[string]entry{"s": {}}}
 	for i := range 10 {

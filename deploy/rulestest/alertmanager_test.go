@@ -93,7 +93,7 @@ func newAlert(name, severity, service string) alert {
 		},
 		Annotations: map[string]string{
 			"summary": "summary of " + name + " on " + service, "description": "Description of " + name + " on " + service + ".",
-			"state": "7 open, 1 half-open, 2 closed", "failures": "36 in 5 minutes, 5 in a row", "outage": "13m 15s",
+			"state": "7 open, 1 half-open, 2 closed", "failures": "about 36 in 5 minutes, 5 in a row", "outage": "13m 15s",
 			"dashboard_url": "https://grafana.example.com/d/otelbreaker-overview?var-service=pay", "runbook_url": "https://runbooks.example.com/" + name,
 		},
 		StartsAt: time.Now(),

@@ -23,6 +23,8 @@ const (
 	QuietHalfOpen           = "quiet-half-open"
 	WedgedHalfOpen          = "wedged-half-open"
 	Restart                 = "restart"
+	QuietRestart            = "quiet-restart"
+	Drill                   = "drill"
 	FleetOutage             = "fleet-outage"
 	BrokenReplica           = "broken-replica"
 	TelemetryGone           = "telemetry-gone"
@@ -98,6 +100,18 @@ var scripts = map[string]script{
 		return err
 	}},
 
+	// An operator opens and resets, four times, half a minute each; all calls that are made succeed.
+	Drill: {config: usual, play: func(ctx context.Context, st *stage) error {
+		err := st.wait(ctx, calm)
+		for range 4 {
+			st.breaker.ForceOpen("drill")
+			err = errors.Join(err, st.wait(ctx, 0.5))
+			st.breaker.Reset()
+			err = errors.Join(err, st.wait(ctx, 0.75))
+		}
+		return err
+	}},
+
 	// One call in fifty fails, and now and then the dependency is away for a moment: a trip that is over at the first
 	// probe, an hour apart from the next.
 	HealthyDay: {config: usual, play: func(ctx context.Context, st *stage) error {
@@ -135,13 +149,16 @@ var scripts = map[string]script{
 	// A short outage, in the middle of which the process is to be restarted; then healthy.
 	Restart: {config: usual, play: func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
 
+	// Healthy until that restart, after which nobody calls, and there is no breaker.
+	QuietRestart: {config: usual, play: func(ctx context.Context, st *stage) error { return st.wait(ctx, calm) }},
+
 	// The same for every process, three minutes long.
 	FleetOutage: {config: usual, play: outage(3)},
 
 	// The replica's own fault, for good: to its siblings, in whose processes this is not played, the dependency is well.
 	BrokenReplica: {config: usual, play: func(ctx context.Context, st *stage) error { return st.trip(ctx) }},
 
-	// Healthy; the process is to be killed. Not before it has told how the fleet's outage ended.
+	// Healthy; the process is to be killed. Not before those of the fleet have told how its outage ended.
 	TelemetryGone: {config: usual, play: func(ctx context.Context, st *stage) error { return st.wait(ctx, calm+8) }},
 }
 
