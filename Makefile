@@ -161,7 +161,7 @@ tidy: ## Check that every go.mod and go.sum is tidy
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Run the linters of .golangci.yml in every module
-	@$(call each,$(CODE),$(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...)
+	@$(call each,$(CODE),$(BIN)/golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml ./...)
 
 # After vet, which has compiled what this looks at.
 .PHONY: api
