@@ -174,7 +174,6 @@ func (s *store) settles(t *testing.T) {
 	for _, recorded := range []string{"refusing:ratio", "failures:ratio_rate5m", "blocked:ratio_rate5m"} {
 		s.awaits(t, "what rules record", "count(service_endpoint:circuit_breaker_"+recorded+" offset 4s) == bool 3") // the last step of a panel is a while old
 	}
-	s.awaits(t, "what rules record", "count(breaker:circuit_breaker_changes:increase15m offset 4s) == bool 12")
 }
 
 // number is the value of a query that has one.

@@ -165,7 +165,8 @@ func failuresAsAlerted() object {
 
 func changes() object {
 	return limit(lines("Changes in 15 minutes", "Changes of state of the most restless instance of each breaker in 15 minutes, without the failed probes of a lasting outage and without an operator's. Above the dashed line CircuitBreakerFlapping fires. Recorded by deploy/prometheus/circuit_breaker_alerts.yml, without which this is empty.",
-		"short", nil, query(aggregate("max", breakers, series("breaker:circuit_breaker_changes:increase15m")), byBreaker)),
+		"short", nil, query(aggregate("max", breakers, series("breaker:circuit_breaker_changes:increase15m"))+
+			"\nor\n0 * "+aggregate("max", breakers, series("circuit_breaker_state")), byBreaker)), // of quiet ones nothing is recorded
 		thresholds(step{nil, "transparent"}, step{6, "red"}))
 }
 
