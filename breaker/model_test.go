@@ -327,7 +327,7 @@ func (m *model) open(e modelEvent, asked time.Duration) {
 	m.move(breaker.Open, e)
 	m.delay = min(max(time.Duration(delay), asked), m.config.MaxRecoveryTimeout)
 	m.until = modelLater(m.since, m.delay)
-	if m.override == breaker.Disabled {
+	if m.override == breaker.Disabled && m.outage.reopenings == 0 {
 		m.wouldOpen++
 	}
 }

@@ -15,7 +15,7 @@ type Snapshot struct {
 	Success, Failure, Blocked, Ignored uint64
 
 	Slow                  uint64 // calls slower than Config.SlowCallDuration, failed ones too; where that is set
-	WouldOpen, WouldBlock uint64 // openings and blocked calls that there would have been, had it not been disabled
+	WouldOpen, WouldBlock uint64 // outages that would have opened it, and calls it would have blocked, had it not been disabled
 
 	ConsecutiveFailures int                    // failures one after the other, up to now
 	Transitions         uint64                 // of all kinds

@@ -151,7 +151,7 @@ func (b *Breaker) transition(to State, why Reason, judged tally, by cause, now i
 	b.rejection.Store(rejection)
 
 	if b.override == Disabled {
-		if to == Open {
+		if from == Closed && to == Open { // once an outage, whatever its probes would have done
 			b.overrides.wouldOpen++
 		}
 		e.Shadow = true
