@@ -27,8 +27,8 @@
 // whether it hangs, panics, calls runtime.Goexit or is forgotten. Only elapsed time on the monotonic clock matters, so
 // a step of the wall clock moves nothing. What a caller cancelled is ignored, what ran into a deadline is a failure.
 //
-// Calls already in flight when the breaker trips are not recalled, so failures may exceed a threshold. Breakers share
-// nothing across processes. A guarded call that calls the same breaker again needs a place of its own: with one probe
+// Calls already in flight when the breaker trips are not recalled, so failures may exceed a threshold. By themselves,
+// breakers share nothing across processes; module fleet has replicas share. A guarded call that calls the same breaker again needs a place of its own: with one probe
 // at a time, a nested call is blocked while half-open.
 //
 // # Sources
