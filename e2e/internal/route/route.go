@@ -24,8 +24,8 @@ const (
 	ours = `__name__=~"(circuit_breaker|otelbreaker)_.+"`
 	// others is all else that the process tells, of its runtime and its requests. That moves from one reading to the
 	// next, so of it only the series must be the same. target_info describes the process, and up and scrape_…
-	// are made by a scrape.
-	others = `__name__!~"(circuit_breaker|otelbreaker)_.+|target_info|up|scrape_.+"`
+	// are made by a scrape. What rules record (with a colon, and ALERTS) each Prometheus makes in its own time.
+	others = `__name__!~"(circuit_breaker|otelbreaker)_.+|target_info|up|scrape_.+|.+:.+|ALERTS.*"`
 	// growing is the counter that grows of itself while a breaker is open.
 	growing = "circuit_breaker_open_seconds_total"
 	// GrowingTolerance is how far apart routes may be about it: what a collector shows is as old as the
