@@ -51,10 +51,21 @@ func (r *rig) outage(t *testing.T) {
 	r.told.Open, r.told.Alerted = want, time.Since(began)
 	t.Logf("alert after %v: %s; %s", r.told.Alerted.Round(time.Millisecond), alert.Annotations["summary"], alert.Annotations["state"])
 
-	// The last round is over, so what is known stands still.
-	r.settle(t, *share)
-	accounts := r.accounts(t)
-	r.isExact(t, accounts)
+	// The last round is over, so what is known stands still. In shortened time a busy machine lets samples grow old
+	// before they are looked at: then there is one more.
+	var accounts []fleet.Account
+	for round := 0; ; round++ {
+		r.settle(t, *share)
+		accounts = r.accounts(t)
+		r.isExact(t, accounts)
+		if r.open(t, want) != nil {
+			break
+		}
+		if round == mostRounds {
+			t.Fatalf("no alert is left after %d more rounds", round)
+		}
+		r.play(t, *share)
+	}
 	k := known(accounts)
 	if k.open[service+" "+endpoint] != want || len(k.open) != 1 {
 		t.Fatalf("open by the instances' own accounts: %v, want %d of %s alone", k.open, want, endpoint)
