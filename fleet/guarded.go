@@ -141,31 +141,24 @@ func (m *Member) on(e *breaker.Event, now time.Time) {
 		return
 	}
 	before := g.vote
+	moved := e.From != e.To
 	switch {
-	case e.From == e.To: // an operator has put an override on or lifted one
-		m.takenOver(g)
-	case e.To == breaker.Open:
+	case moved && e.To == breaker.Open:
 		m.opened(g, e, now)
-	case e.To == breaker.HalfOpen:
+	case moved && e.To == breaker.HalfOpen:
 		g.dropHold()
 	case e.Reason.Rule == breaker.RuleProbesSucceeded:
 		m.closed(g)
 		if g.b.State() != breaker.Open { // or else the event comes late, and the recovery is no news
 			m.recoveredHere(g)
 		}
-	default:
+	default: // closed otherwise, or an operator has put an override on or lifted one
 		m.closed(g)
 		m.giveBack(g)
 	}
 	if g.vote != before {
 		m.publish(now)
 	}
-}
-
-// takenOver leaves a breaker to its operator.
-func (m *Member) takenOver(g *guarded) {
-	m.closed(g)
-	m.giveBack(g)
 }
 
 // closed voids what was known until now: the breaker opens again on news alone.

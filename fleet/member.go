@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"reflect"
 	"sync"
 	"time"
@@ -12,11 +11,8 @@ import (
 	"github.com/otelbreaker/otelbreaker/breaker"
 )
 
-// Source is what can join a fleet: [*breaker.Breaker] and [*breaker.Group] are sources.
-type Source interface {
-	All() iter.Seq[*breaker.Breaker]
-	Subscribe(breaker.Listener) (cancel func())
-}
+// Source is what can join a fleet: a [*breaker.Breaker], a [*breaker.Group], or a [*breaker.Set] of these.
+type Source = breaker.Source
 
 // Member is this process's part in a fleet, made by [Join].
 //
