@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -105,32 +103,30 @@ func TestTheCollectorsTakeTheirConfiguration(t *testing.T) {
 type running struct {
 	command *exec.Cmd
 	ended   chan error
-	output  *lockedBuffer
+	written string // the file of its output
 }
 
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+// output is what it has written so far.
+func (r *running) output(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(r.written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (f found) run(t *testing.T, binary string, different map[string]string) *running {
 	t.Helper()
-	r := &running{output: new(lockedBuffer), ended: make(chan error, 1)}
+	written, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.Close() // the collector has its own
+	r := &running{written: written.Name(), ended: make(chan error, 1)}
 	r.command = exec.Command(tool(t, binary), "--config="+f.file(t))
 	r.command.Env = f.environ(different)
-	r.command.Stdout, r.command.Stderr = r.output, r.output
+	r.command.Stdout, r.command.Stderr = written, written
 	if err := r.command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +134,7 @@ func (f found) run(t *testing.T, binary string, different map[string]string) *ru
 	t.Cleanup(func() {
 		r.stop(t)
 		if t.Failed() {
-			t.Logf("%s:\n%s", binary, r.output.String())
+			t.Logf("%s:\n%s", binary, r.output(t))
 		}
 	})
 	eventually(t, binary+" to be ready", func() bool {
@@ -314,7 +310,7 @@ func TestAnInstanceStaysWithItsGateway(t *testing.T) {
 		`"startTimeUnixNano":"%d","endTimeUnixNano":"%d"}]}]}]}`, resource(0), time.Now().UnixNano(), time.Now().UnixNano()))
 	for what, words := range map[string]string{"the log record": "Circuit breaker opened", "the span": "circuit_breaker.outage"} {
 		eventually(t, what+" at a gateway", func() bool {
-			return slices.ContainsFunc(gateways, func(g *running) bool { return strings.Contains(g.output.String(), words) })
+			return slices.ContainsFunc(gateways, func(g *running) bool { return strings.Contains(g.output(t), words) })
 		})
 	}
 }
