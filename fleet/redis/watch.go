@@ -84,7 +84,7 @@ func (w *watch) run(ctx context.Context, lost context.CancelCauseFunc) error {
 
 	// While it lists, messages wait in the backlog, then in the server, which breaks with subscribers that let too much
 	// wait; and that ends the watch.
-	newest, err := within(ctx, func() (uint64, error) { return w.current(ctx) })
+	newest, err := w.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,8 +125,9 @@ func (w *watch) read(ctx context.Context, subscription *redis.PubSub, subscribed
 	}
 }
 
+// current is the number of the newest change.
 func (w *watch) current(ctx context.Context) (uint64, error) {
-	n, err := w.client.Get(ctx, w.number).Uint64()
+	n, err := within(ctx, func() (uint64, error) { return w.client.Get(ctx, w.number).Uint64() })
 	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare, and says to compare so
 		return 0, nil
 	}
@@ -242,7 +243,7 @@ func (w *watch) patrol(ctx context.Context, looks chan<- uint64) error {
 		case <-ctx.Done():
 			return nil
 		}
-		newest, err := within(ctx, func() (uint64, error) { return w.current(ctx) })
+		newest, err := w.current(ctx)
 		if err != nil {
 			return err
 		}

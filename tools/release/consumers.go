@@ -83,59 +83,36 @@ func main() {
 	}
 }
 `,
-	"fleet/nats": `package main
-
-import (
-	"context"
-
-	"github.com/nats-io/nats.go"
-
-	"github.com/otelbreaker/otelbreaker/breaker"
-	"github.com/otelbreaker/otelbreaker/fleet"
-	fleetnats "github.com/otelbreaker/otelbreaker/fleet/nats"
-)
-
-func main() {
-	group, err := breaker.NewGroup(breaker.Config{Service: "payments"})
+	"fleet/nats": sharing("github.com/nats-io/nats.go", "nats", `
+	client, err := nats.Connect("nats://127.0.0.1:4222", nats.RetryOnFailedConnect(true))
 	if err != nil {
 		panic(err)
-	}
-	connection, err := nats.Connect("nats://127.0.0.1:4222", nats.RetryOnFailedConnect(true))
-	if err != nil {
-		panic(err)
-	}
-	defer connection.Close()
-	engine, err := fleetnats.New(connection)
-	if err != nil {
-		panic(err)
-	}
-	member, err := fleet.Join(group, engine, fleet.WithName("shop"))
-	if err != nil {
-		panic(err)
-	}
-	_ = member.Close(context.Background())
+	}`),
+	"fleet/redis": sharing("github.com/redis/go-redis/v9", "redis", `
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})`),
 }
-`,
-	"fleet/redis": `package main
+
+// sharing is a program that joins a fleet by an engine, on a client of another module that connect makes.
+func sharing(clients, engine, connect string) string {
+	return `package main
 
 import (
 	"context"
 
-	"github.com/redis/go-redis/v9"
+	"` + clients + `"
 
 	"github.com/otelbreaker/otelbreaker/breaker"
 	"github.com/otelbreaker/otelbreaker/fleet"
-	fleetredis "github.com/otelbreaker/otelbreaker/fleet/redis"
+	engines "github.com/otelbreaker/otelbreaker/fleet/` + engine + `"
 )
 
 func main() {
 	group, err := breaker.NewGroup(breaker.Config{Service: "payments"})
 	if err != nil {
 		panic(err)
-	}
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
+	}` + connect + `
 	defer client.Close()
-	engine, err := fleetredis.New(client)
+	engine, err := engines.New(client)
 	if err != nil {
 		panic(err)
 	}
@@ -145,5 +122,5 @@ func main() {
 	}
 	_ = member.Close(context.Background())
 }
-`,
+`
 }
