@@ -174,7 +174,7 @@ api-record: ## Renew that record; what breaks users only with BREAKING=1
 
 .PHONY: workflows
 workflows: $(BIN)/actionlint ## Check the workflows in .github
-	@$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+	@cd .github && $(BIN)/actionlint -shellcheck= -pyflakes= workflows/*.yml
 
 # But for the collector: a list of its parts, whose hundreds of packages take longer than all else.
 .PHONY: deadcode
